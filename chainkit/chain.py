@@ -1,0 +1,144 @@
+r"""The generative chain: noise from the prior, then K learned steps towards data.
+
+.. math:: p(x, s_1..s_K) = p^*(s_K) \prod_{k=1}^{K} p(s_{k-1} | s_k), \qquad s_0 = x
+
+(walkback paper, eq. 6; infusion paper, section 3.3.2). Step k runs at temperature T_k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from chainkit.capabilities import Distribution, HasMean, Respaceable
+from chainkit.extension import RULES, Step
+from chainkit.modes import evaluating
+from chainkit.operator import TransitionOperator
+from chainkit.prior import Prior
+from chainkit.random import Source
+from chainkit.schedule import Schedule
+from chainkit.states import State
+
+Clamp: TypeAlias = Callable[[State, int], State]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Samples:
+    """What a chain generated.
+
+    Arguments:
+        state: s_0, the draws [n, *event].
+        mean: Mean of the last kernel, [n, *event], where it exists, else None.
+        path: s_N..s_0, the states from noise to data; empty unless asked for.
+        steps: N, the number of steps taken.
+    """
+
+    state: State
+    mean: State | None
+    path: list[State]
+    steps: int
+
+
+class Chain(nn.Module):
+    """A prior and an operator, applied K times.
+
+    Arguments:
+        prior: p*(s_K).
+        operator: p(s_{k-1} | s_k).
+        steps: K >= 1, the number of trained steps.
+        temperature: T_k by step; None is T_k = 1 throughout.
+        extend: How to sample with another number of steps: ``refuse``, ``data-end``, ``noise-end``
+            or ``respace`` (:mod:`chainkit.extension`).
+
+    Raises:
+        ValueError: ``steps`` below 1, or an unknown rule.
+    """
+
+    def __init__(
+        self, prior: Prior, operator: TransitionOperator, steps: int, *, temperature: Schedule | None = None, extend: str = "refuse"
+    ) -> None:
+        super().__init__()
+        if steps < 1:
+            raise ValueError(f"a chain has at least one step, not {steps}")
+        if extend not in RULES:
+            raise ValueError(f"extend is one of {', '.join(RULES)}, not {extend!r}")
+        self.prior = prior
+        self.operator = operator
+        self.steps = steps
+        self.temperature = temperature
+        self.extend = extend
+
+    def temperatures(self, steps: int | None = None) -> list[float] | Tensor:
+        """T_1..T_steps, as floats or, where they are learned, as a tensor [steps].
+
+        Arguments:
+            steps: How many; K unless given.
+        """
+        steps = steps or self.steps
+        if self.temperature is None:
+            return [1.0] * steps
+        values = self.temperature.values(steps)
+        return values if values.requires_grad else values.tolist()
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        *,
+        steps: int | None = None,
+        condition: Any = None,
+        clamp: Clamp | None = None,
+        source: Source = None,
+        keep_path: bool = False,
+    ) -> Samples:
+        """Generates ``n`` states, in evaluation mode.
+
+        Arguments:
+            n: How many, at least 1.
+            steps: N, the number of steps; the trained K unless given.
+            condition: What to condition on, one row per sample, or None.
+            clamp: A function of (s_k, k), applied to every state from s_N to s_0, that puts known
+                parts in place (:func:`hold`), or None.
+            source: Where the random numbers come from.
+            keep_path: Whether to return every state on the way.
+
+        Raises:
+            ValueError: The chain's rule does not allow this number of steps.
+        """
+        operator, plan = self._plan(steps or self.steps)
+        temperatures = self.temperatures(max(step.temperature for step in plan))
+        held = clamp or (lambda state, k: state)
+        with evaluating(self, operator):
+            state = held(self.prior(n).sample(source), len(plan))
+            path = [state] if keep_path else []
+            reverse: Distribution
+            for step in reversed(plan):
+                reverse = operator(state, step.index, condition).at(temperatures[step.temperature - 1])
+                state = held(reverse.sample(source), step.k - 1)
+                if keep_path:
+                    path.append(state)
+        mean = held(reverse.mean, 0) if isinstance(reverse, HasMean) else None
+        return Samples(state=state, mean=mean, path=path, steps=len(plan))
+
+    def _plan(self, steps: int) -> tuple[TransitionOperator, list[Step]]:
+        plan = RULES[self.extend](steps, self.steps)
+        if self.extend != "respace" or steps == self.steps:
+            return self.operator, plan
+        if not isinstance(self.operator, Respaceable):
+            raise ValueError(f"{type(self.operator).__name__} cannot be respaced")
+        respaced = self.operator.respaced([step.index for step in plan])
+        return respaced, [Step(step.k, step.k, step.temperature) for step in plan]
+
+
+def hold(mask: Tensor, value: Tensor) -> Clamp:
+    """A clamp that holds known pixels at their values in every state (inpainting).
+
+    Arguments:
+        mask: Boolean, [*event] or [n, *event], true where the value is known.
+        value: The known values, broadcastable to the state, in model units.
+    """
+    return lambda state, k: torch.where(mask, value, state)  # type: ignore[arg-type]

@@ -1,0 +1,155 @@
+"""What plugins register: components, and how a recipe chooses and builds them.
+
+This module does not import torch, and neither may a plugin's ``hooks.py`` nor its config classes:
+listing components and checking a recipe stay quick. What builds the object is named by reference,
+``"package.module:function"``, and imported when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from chainkit.data import Summary
+
+HOOKS: dict[str, str] = {
+    "operator": "chainkit_operators",
+    "network": "chainkit_networks",
+    "process": "chainkit_processes",
+    "objective": "chainkit_objectives",
+    "schedule": "chainkit_schedules",
+    "prior": "chainkit_priors",
+    "dataset": "chainkit_datasets",
+    "estimator": "chainkit_estimators",
+    "optimizer": "chainkit_optimizers",
+    "decay": "chainkit_decays",
+    "observer": "chainkit_observers",
+}
+"""Every kind of component, and the hook through which plugins register it."""
+
+Build: TypeAlias = Callable[[Any, "Context"], Any]
+Provides: TypeAlias = "tuple[type, ...] | Callable[[Any], tuple[type, ...] | None]"
+
+
+@attrs.frozen(kw_only=True)
+class Component:
+    """One registered component.
+
+    Arguments:
+        name: The ``type`` that recipes write, lower case with dashes.
+        config: A frozen, keyword-only attrs class; its docstring and fields are the documentation.
+        build: ``build(config, context)`` makes the object; a function, or a reference
+            ``"package.module:function"`` that is imported at first use.
+        example: The smallest table of settings that works, without ``type``.
+        provides: Capability types (:mod:`chainkit.capabilities`) of the built object (for an
+            operator, those of its kernels' distributions; for a dataset, those of its states), or
+            a function of the config that gives them; it may give None for "known once built".
+        needs: Capability types that this component needs of the recipe's other parts, by kind.
+    """
+
+    name: str
+    config: type
+    build: str | Build
+    example: Mapping[str, Any] = attrs.field(factory=dict)
+    provides: Provides = ()
+    needs: Mapping[str, tuple[type, ...]] = attrs.field(factory=dict)
+
+    def make(self, config: Any, context: Context) -> Any:
+        """Builds the object."""
+        return self.builder()(config, context)
+
+    def builder(self) -> Build:
+        """The build function, imported if it is given by reference."""
+        if not isinstance(self.build, str):
+            return self.build
+        module, _, attribute = self.build.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def provided(self, config: Any) -> tuple[type, ...] | None:
+        """The capabilities under these settings; None if they are known once the object is built."""
+        return self.provides(config) if callable(self.provides) else self.provides
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """A component as a recipe chose it: with its settings, checked.
+
+    Arguments:
+        kind: One of the keys of :data:`HOOKS`.
+        component: The component that ``type`` named.
+        config: An instance of the component's config class.
+        path: Dotted key of the table in the recipe, for messages.
+    """
+
+    kind: str
+    component: Component
+    config: Any
+    path: str
+
+    @property
+    def name(self) -> str:
+        return self.component.name
+
+
+@attrs.frozen
+class Table:
+    """The default of a part: the table that a recipe would have written."""
+
+    settings: Mapping[str, Any]
+
+
+def choose(type: str, **settings: Any) -> Any:
+    """The attrs field of a part with a default: ``network: NetworkPart = choose("mlp", hidden=[128])``.
+
+    Arguments:
+        type: Name of the component taken where the recipe leaves the key out.
+        settings: Its settings.
+    """
+    return attrs.field(default=Table({"type": type, **settings}))
+
+
+OperatorPart: TypeAlias = Annotated[Part, "operator"]
+NetworkPart: TypeAlias = Annotated[Part, "network"]
+ProcessPart: TypeAlias = Annotated[Part, "process"]
+ObjectivePart: TypeAlias = Annotated[Part, "objective"]
+SchedulePart: TypeAlias = Annotated[Part, "schedule"]
+PriorPart: TypeAlias = Annotated[Part, "prior"]
+DatasetPart: TypeAlias = Annotated[Part, "dataset"]
+EstimatorPart: TypeAlias = Annotated[Part, "estimator"]
+OptimizerPart: TypeAlias = Annotated[Part, "optimizer"]
+DecayPart: TypeAlias = Annotated[Part, "decay"]
+ObserverPart: TypeAlias = Annotated[Part, "observer"]
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """What is known when a component is built. Parts are built in the order data, prior, process, operator, objective.
+
+    Arguments:
+        data: Shape, kind and statistics of the prepared training data; None while data is built.
+        steps: K, the chain length.
+        heads: Number of output maps that a network must give.
+        prior: The prior, once built.
+        process: The forward process, once built.
+        operator: The operator, once built.
+    """
+
+    data: Summary = None  # type: ignore[assignment]
+    steps: int = 1
+    heads: int = 1
+    prior: Any = None
+    process: Any = None
+    operator: Any = None
+
+    def build(self, part: Part, **changes: Any) -> Any:
+        """Builds a part of a part.
+
+        Arguments:
+            part: The part, from a config.
+            changes: Fields of the context that are different for it, such as ``heads=2``.
+        """
+        return part.component.make(part.config, attrs.evolve(self, **changes))

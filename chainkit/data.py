@@ -1,0 +1,236 @@
+"""Data: raw values in memory or mapped from disk, prepared batch by batch.
+
+Nothing is decoded per item and epoch: a split is one tensor (uint8 where the source is), possibly
+backed by a memory map, and a batch is one index into it followed by its preparation, which states
+how it scales, dequantises or binarises. That statement is stored with every number.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import attrs
+import torch
+from torch import Tensor
+
+from chainkit.batch import Batch
+from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealStates
+from chainkit.errors import DataError
+from chainkit.random import Rows, Source, seeded
+
+SPLITS = ("train", "valid", "test")
+
+
+class Preparation(ABC):
+    """From raw values to model units.
+
+    Arguments (set by subclasses):
+        states: The capability of what comes out, ``RealStates`` or ``BinaryStates``.
+        words: What is done, for tables: "scaled by 1/256, uniform noise of width 1/256".
+        bin_width: w, the width of one quantisation bin in model units, 1 for masses on {0, 1};
+            None where the data was not dequantised, so that it has no bits per dimension.
+    """
+
+    states: type = RealStates
+    words: str = "as it is"
+    bin_width: float | None = None
+
+    @abstractmethod
+    def __call__(self, raw: Tensor, source: Source) -> Tensor:
+        """Prepares raw values [B, *shape] as float32 [B, *shape]; random parts draw from ``source``."""
+
+
+class Unprepared(Preparation):
+    """Values that are in model units already.
+
+    Arguments:
+        binary: Whether they are zeros and ones.
+    """
+
+    def __init__(self, binary: bool = False) -> None:
+        self.states = BinaryStates if binary else RealStates
+        self.bin_width = 1.0 if binary else None
+
+    def __call__(self, raw: Tensor, source: Source) -> Tensor:
+        return raw.float()
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Split:
+    """Raw examples.
+
+    Arguments:
+        values: [N, *shape], uint8 or float32; may be backed by a memory map.
+        labels: A LongTensor [N] of classes 0..classes-1, or None.
+    """
+
+    values: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Summary:
+    """What models may know of the prepared training data.
+
+    Arguments:
+        shape: Shape of one example.
+        states: ``RealStates`` or ``BinaryStates``.
+        mean: Per element, [*shape], in model units.
+        variance: Per element, [*shape], in squared model units.
+        classes: Number of classes where the examples are labelled, else None.
+    """
+
+    shape: tuple[int, ...]
+    states: type
+    mean: Tensor
+    variance: Tensor
+    classes: int | None = None
+
+    @property
+    def dim(self) -> int:
+        """Number of elements of one example."""
+        return self.mean.numel()
+
+
+class Data:
+    """A dataset with its splits.
+
+    Arguments:
+        name: For tables.
+        splits: ``train``, and where they exist ``valid`` and ``test``; none of them empty.
+        preparation: How raw values become model units.
+        classes: Number of classes if labels condition the chain, else None.
+
+    Raises:
+        DataError: A split is empty, or labels are wanted and absent.
+    """
+
+    def __init__(self, name: str, splits: Mapping[str, Split], preparation: Preparation, classes: int | None = None) -> None:
+        for split, content in splits.items():
+            if not len(content):
+                raise DataError(f"{name}: the {split} split is empty")
+            if classes is not None and content.labels is None:
+                raise DataError(f"{name}: the {split} split has no labels")
+        self.name = name
+        self.splits = dict(splits)
+        self.preparation = preparation
+        self.classes = classes
+
+    @classmethod
+    def of(cls, train: Tensor, *, valid: Tensor | None = None, test: Tensor | None = None, binary: bool = False) -> Data:
+        """Data from tensors [N, *shape] that are in model units already."""
+        given = {"train": train, "valid": valid, "test": test}
+        splits = {split: Split(values=values) for split, values in given.items() if values is not None}
+        return cls("tensors", splits, Unprepared(binary))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return tuple(self.splits["train"].values.shape[1:])
+
+    def provided(self) -> tuple[type, ...]:
+        """The capabilities of the states, now that they are known."""
+        image = (ImageStates,) if len(self.shape) == 3 else ()
+        labelled = (Labelled,) if self.classes is not None else ()
+        return (self.preparation.states, *image, *labelled)
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the splits to a device, to stay there."""
+        for name, split in self.splits.items():
+            labels = None if split.labels is None else split.labels.to(device)
+            self.splits[name] = Split(values=split.values.to(device), labels=labels)
+
+    def split(self, name: str) -> Split:
+        """A split.
+
+        Raises:
+            DataError: There is no such split.
+        """
+        if name not in self.splits:
+            raise DataError(f"{self.name} has no {name} split, only {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def batch(self, split: str, index: Tensor, source: Source, device: torch.device | str = "cpu") -> Batch:
+        """Prepared examples.
+
+        Arguments:
+            split: Name of the split.
+            index: Which examples, a LongTensor [B].
+            source: Where dequantisation and binarisation draw from, on ``device``.
+            device: Where the batch is wanted.
+        """
+        content = self.split(split)
+        local = index.to(content.values.device)
+        labels = content.labels[local].to(device) if self.classes is not None and content.labels is not None else None
+        origin = self.preparation(content.values[local].to(device), source)
+        return Batch(origin=origin, rows=len(index), condition=labels, index=index)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Mean and variance of every element over the prepared training split, accumulated in float64."""
+        split, total, square = self.splits["train"], 0.0, 0.0
+        source = seeded(split.values.device, 0, "summary")
+        for index in torch.arange(len(split)).split(4096):
+            values = self.batch("train", index, source, split.values.device).origin.double()  # type: ignore[union-attr]
+            total, square = total + values.sum(0), square + values.square().sum(0)
+        mean = torch.as_tensor(total / len(split))
+        variance = torch.as_tensor(square / len(split) - mean.square()).clamp_(min=0)
+        return Summary(shape=self.shape, states=self.preparation.states, mean=mean.float(), variance=variance.float(), classes=self.classes)
+
+    def examples(self, split: str, n: int | None = None, *, seed: int = 0, device: torch.device | str = "cpu") -> Examples:
+        """Examples to estimate something on.
+
+        Arguments:
+            split: Name of the split.
+            n: How many, a random choice that depends on the seed; None, or more than there are, takes all.
+            seed: Seed of the choice and of all draws made for the figures.
+            device: Where the batches are wanted.
+        """
+        size = len(self.split(split))
+        chosen = torch.randperm(size, generator=seeded("cpu", seed, "choice", split))[:n].sort().values
+        return Examples(data=self, split=split, index=chosen, seed=seed, device=device)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Examples:
+    """A fixed set of examples, each with random numbers of its own.
+
+    Whatever is drawn for an example depends on the seed and its index alone, so that its figure
+    does not change with its batch-mates or with the size of the batches.
+
+    Arguments:
+        data: The data.
+        split: Name of the split.
+        index: Which examples of it, a LongTensor [n].
+        seed: Seed of all draws.
+        device: Where the batches are wanted.
+    """
+
+    data: Data
+    split: str
+    index: Tensor
+    seed: int = 0
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def source(self, index: Tensor, *place: int | str, rows: int = 1) -> Rows:
+        """Random numbers for some of the examples.
+
+        Arguments:
+            index: Which examples.
+            place: What the draws are for, such as ``("walks", 3)``.
+            rows: Rows drawn for each of them at once.
+        """
+        return Rows([seeded(self.device, self.seed, self.split, i, *place) for i in index.tolist()], rows)
+
+    def batches(self, rows: int) -> Iterator[Batch]:
+        """The examples in batches of at most ``rows``, prepared with random numbers of their own."""
+        for index in self.index.split(rows):
+            yield self.data.batch(self.split, index, self.source(index, "preparation"), self.device)

@@ -1,0 +1,61 @@
+r"""A mixture per element: mostly one distribution, now and then another.
+
+.. math:: q_i(s_i) = (1 - a)\, p_i(s_i) + a\, \delta_i(s_i)
+
+(infusion paper, section 3.3.3.1). With probability a, each element on its own is drawn from
+``target`` instead of ``base``; the log density is that of the mixture, not of the draw that
+happened to be made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from chainkit.capabilities import Factorial, Reparametrised
+from chainkit.random import Source, uniform
+
+
+class Infused(Factorial, Reparametrised):
+    """An elementwise mixture of two factorial distributions.
+
+    Arguments:
+        base: p, the distribution kept with probability 1 - rate.
+        target: delta, the distribution infused with probability rate.
+        rate: a, in [0, 1], the same for all elements.
+    """
+
+    def __init__(self, base: Factorial, target: Factorial, rate: float) -> None:
+        self.base = base
+        self.target = target
+        self.rate = rate
+
+    def sample(self, source: Source = None) -> Tensor:
+        return self._mix(self.base.sample(source), self.target.sample, source)
+
+    def rsample(self, source: Source = None) -> Tensor:
+        """As ``sample``; the choice of component has no gradient, since its probability is fixed."""
+        if not (isinstance(self.base, Reparametrised) and isinstance(self.target, Reparametrised)):
+            raise TypeError(f"{type(self.base).__name__} cannot be drawn with its gradient")
+        return self._mix(self.base.rsample(source), self.target.rsample, source)
+
+    def _mix(self, base: Tensor, target: Callable[[Source], Tensor], source: Source) -> Tensor:
+        if self.rate == 0:
+            return base
+        infuse = uniform(base, source) < self.rate
+        return torch.where(infuse, target(source), base)
+
+    def log_prob_elementwise(self, value: Tensor) -> Tensor:
+        base = self.base.log_prob_elementwise(value)
+        if self.rate == 0:
+            return base
+        target = self.target.log_prob_elementwise(value)
+        if self.rate == 1:
+            return target
+        return torch.logaddexp(base + math.log1p(-self.rate), target + math.log(self.rate))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.log_prob_elementwise(value).flatten(1).sum(1)

@@ -1,0 +1,39 @@
+"""Any ``torch.distributions`` object as a distribution over one state per row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chainkit.capabilities import Density, HasMean
+from chainkit.random import Source, uniform
+
+
+class Wrapped(Density, HasMean):
+    """Adapts a ``torch.distributions`` object whose first batch dimension is the row.
+
+    It cannot draw from a generator, so that a draw forks torch's global one, seeded from the
+    source; each row then depends on its batch-mates, which estimators refuse (``Rows``).
+
+    Arguments:
+        inner: The distribution; ``inner.sample()`` has the shape [B, *event].
+    """
+
+    def __init__(self, inner: torch.distributions.Distribution) -> None:
+        self.inner = inner
+
+    @property
+    def mean(self) -> Tensor:
+        return self.inner.mean
+
+    def sample(self, source: Source = None) -> Tensor:
+        if source is None:
+            return self.inner.sample()
+        seed = int(uniform(torch.empty(1, dtype=torch.float64), source).item() * 2**53)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self.inner.sample()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_prob = self.inner.log_prob(value)
+        return log_prob.reshape(len(log_prob), -1).sum(1)

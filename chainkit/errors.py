@@ -1,0 +1,75 @@
+"""What can go wrong, and the exit code that each kind of trouble gives.
+
+Every error that a user can cause is a :class:`ChainkitError`: the command line prints its message
+on one line, without a traceback, and leaves with ``exit_code``. Any other exception that reaches
+the command line is a bug of chainkit (or of a plugin) and leaves with 1.
+"""
+
+from __future__ import annotations
+
+
+class ChainkitError(Exception):
+    """Base of all expected errors. ``exit_code`` is what the command line leaves with."""
+
+    exit_code = 1
+
+
+class RecipeError(ChainkitError):
+    """A recipe, an override or a command-line argument that cannot be used.
+
+    Arguments:
+        problems: One message per problem, each starting with the dotted key or the file that it
+            is about. All problems of one recipe are reported together.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class PluginError(ChainkitError):
+    """A plugin that cannot be loaded, or that broke its contract while running."""
+
+    exit_code = 3
+
+
+class MissingPackage(PluginError):
+    """A package that a component imports where it is used, and that cannot be imported."""
+
+
+class DataError(ChainkitError):
+    """Data that is absent, damaged or unfit; the message names the file and, where known, the index."""
+
+    exit_code = 4
+
+
+class CheckpointError(ChainkitError):
+    """A run directory or checkpoint that is absent, damaged or does not fit the recipe."""
+
+    exit_code = 4
+
+
+class NonFiniteError(ChainkitError):
+    """A loss, gradient or estimate that is not a finite number."""
+
+    exit_code = 5
+
+
+class RunBusyError(ChainkitError):
+    """A run directory that another process holds."""
+
+    exit_code = 6
+
+
+class Interrupted(ChainkitError):
+    """A signal asked to stop; the run was saved first.
+
+    Arguments:
+        signal: The signal's number; the exit code is 128 + signal (130 for SIGINT, 143 for SIGTERM).
+    """
+
+    def __init__(self, signal: int, message: str = "interrupted") -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
