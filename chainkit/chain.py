@@ -141,4 +141,4 @@ def hold(mask: Tensor, value: Tensor) -> Clamp:
         mask: Boolean, [*event] or [n, *event], true where the value is known.
         value: The known values, broadcastable to the state, in model units.
     """
-    return lambda state, k: torch.where(mask, value, state)  # type: ignore[arg-type]
+    return lambda state, k: torch.where(mask, value, state)

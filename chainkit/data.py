@@ -120,6 +120,7 @@ class Data:
         self.splits = dict(splits)
         self.preparation = preparation
         self.classes = classes
+        self.dtype = torch.float32
 
     @classmethod
     def of(cls, train: Tensor, *, valid: Tensor | None = None, test: Tensor | None = None, binary: bool = False) -> Data:
@@ -127,6 +128,10 @@ class Data:
         given = {"train": train, "valid": valid, "test": test}
         splits = {split: Split(values=values) for split, values in given.items() if values is not None}
         return cls("tensors", splits, Unprepared(binary))
+
+    def __call__(self, split: str) -> Examples:
+        """All examples of a split, to estimate something on: ``run.data("test")``."""
+        return self.examples(split)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,8 +144,14 @@ class Data:
         labelled = (Labelled,) if self.classes is not None else ()
         return (self.preparation.states, *image, *labelled)
 
-    def to(self, device: torch.device | str) -> None:
-        """Moves the splits to a device, to stay there."""
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> None:
+        """Moves the splits to a device, to stay there, and sets the type of what is prepared from them.
+
+        Arguments:
+            device: The device.
+            dtype: float32 or float64.
+        """
+        self.dtype = dtype
         for name, split in self.splits.items():
             labels = None if split.labels is None else split.labels.to(device)
             self.splits[name] = Split(values=split.values.to(device), labels=labels)
@@ -167,7 +178,7 @@ class Data:
         content = self.split(split)
         local = index.to(content.values.device)
         labels = content.labels[local].to(device) if self.classes is not None and content.labels is not None else None
-        origin = self.preparation(content.values[local].to(device), source)
+        origin = self.preparation(content.values[local].to(device), source).to(self.dtype)
         return Batch(origin=origin, rows=len(index), condition=labels, index=index)
 
     @cached_property
@@ -176,11 +187,17 @@ class Data:
         split, total, square = self.splits["train"], 0.0, 0.0
         source = seeded(split.values.device, 0, "summary")
         for index in torch.arange(len(split)).split(4096):
-            values = self.batch("train", index, source, split.values.device).origin.double()  # type: ignore[union-attr]
+            values = self.batch("train", index, source, split.values.device).origin.double()
             total, square = total + values.sum(0), square + values.square().sum(0)
         mean = torch.as_tensor(total / len(split))
         variance = torch.as_tensor(square / len(split) - mean.square()).clamp_(min=0)
-        return Summary(shape=self.shape, states=self.preparation.states, mean=mean.float(), variance=variance.float(), classes=self.classes)
+        return Summary(
+            shape=self.shape,
+            states=self.preparation.states,
+            mean=mean.to(self.dtype),
+            variance=variance.to(self.dtype),
+            classes=self.classes,
+        )
 
     def examples(self, split: str, n: int | None = None, *, seed: int = 0, device: torch.device | str = "cpu") -> Examples:
         """Examples to estimate something on.

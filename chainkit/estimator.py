@@ -34,6 +34,8 @@ class Estimate:
         dim: Elements of one example.
         bin_width: Width of a quantisation bin in model units; None: no bits per dimension.
         seed: Seed of the choice of examples and of all draws.
+        baseline: The same figure of the factorial model fitted to the training data, on the same
+            examples; None where it does not apply.
         likelihood: Whether the number is on the scale of log p(x).
         details: More numbers, by name.
         warnings: What a reader should know before using the number.
@@ -54,6 +56,7 @@ class Estimate:
     dim: int
     bin_width: float | None = None
     seed: int = 0
+    baseline: float | None = None
     likelihood: bool = True
     details: Mapping[str, Any] = attrs.field(factory=dict)
     warnings: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from chainkit.chain import Chain
 from chainkit.data import Examples
+from chainkit.interrupt import poll
 from chainkit.modes import evaluating
 from chainkit.process import ForwardProcess
 from chainkit.transition import total_log_ratio
@@ -45,6 +46,7 @@ def log_weights(chain: Chain, process: ForwardProcess, examples: Examples, walks
             assert batch.index is not None
             blocks = []
             for start in range(0, walks, block):
+                poll()
                 count = min(block, walks - start)
                 source = examples.source(batch.index, "walks", start, rows=count)
                 walk = process.walk(chain, batch.repeat(count), source=source, with_log_ratio=True)

@@ -52,7 +52,8 @@ class TrainTable:
 
     Arguments:
         epochs: Passes over the training split, 0 or more.
-        max_updates: Stop after so many optimiser updates, also within an epoch.
+        max_updates: Stop after so many updates, also within an epoch; with one update per step,
+            those of one walk count as one.
         batch_size: Examples per batch, 1 or more.
         optimizer: The optimiser.
         optimizers: Further optimisers, by the name of the parameter set that an objective owns; a

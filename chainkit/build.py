@@ -1,0 +1,123 @@
+"""From a checked recipe to objects, in the order data, prior, process, operator, objective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from chainkit.capabilities import NoiseLevel
+from chainkit.chain import Chain
+from chainkit.component import Context, Part
+from chainkit.data import Data
+from chainkit.errors import ChainkitError, PluginError, RecipeError
+from chainkit.objective import Objective
+from chainkit.process import ForwardProcess
+from chainkit.random import seed_of
+from chainkit.recipe.schema import Recipe
+from chainkit.schedule import Schedule
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+
+
+class Model(nn.Module):
+    """All that is trained, as one module.
+
+    Arguments:
+        chain: The generative chain.
+        process: The forward process.
+        objective: The objective, with whatever parameters and state it owns.
+    """
+
+    def __init__(self, chain: Chain, process: ForwardProcess, objective: Objective) -> None:
+        super().__init__()
+        self.chain = chain
+        self.process = process
+        self.objective = objective
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a recipe means.
+
+    Raises:
+        RecipeError: There is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RecipeError(f"device: {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
+    return device
+
+
+def build_part(part: Part, context: Context) -> Any:
+    """Builds a part; whatever is wrong with it is said with its dotted key.
+
+    Raises:
+        RecipeError: The part does not go with these settings or with the parts built before it.
+        PluginError: The component's code is at fault.
+    """
+    try:
+        return part.component.make(part.config, context)
+    except ChainkitError as error:
+        if isinstance(error, RecipeError):
+            raise
+        raise type(error)(f"{part.path}: {error}") from error
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise RecipeError(f"{part.path}: {error}") from error
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"{part.path}: component {part.name} cannot be built ({error})") from error
+
+
+def build_data(recipe: Recipe, device: torch.device) -> Data:
+    """The dataset, on its device where it lies in memory."""
+    data = build_part(recipe.data, Context())
+    if not isinstance(data, Data):
+        raise PluginError(f"{recipe.data.path}: component {recipe.data.name} built a {type(data).__name__}, not a Data")
+    data.to(device, DTYPES[recipe.train.precision])
+    return data
+
+
+def chain_length(recipe: Recipe, data: Data, temperature: Schedule | None) -> int:
+    """K, or where the recipe leaves it out, the steps that heat the stated noise up to the data's variance.
+
+    ``K`` is the first step with ``T_K sigma^2 >= sigma_data^2`` (walkback paper, eqs. 4-5), where
+    sigma_data^2 is the largest variance of an element of the training data.
+    """
+    config = recipe.chain.operator.config
+    if recipe.chain.steps is not None:
+        return recipe.chain.steps
+    if temperature is None or not isinstance(config, NoiseLevel):
+        raise RecipeError("chain.steps: missing, and it cannot be derived without a temperature schedule and a stated noise level")
+    try:
+        return temperature.steps_to_reach(float(data.summary.variance.max()) / config.noise_variance)
+    except ValueError as error:
+        raise RecipeError(f"chain.steps: missing, and it cannot be derived: {error}") from error
+
+
+def build_model(recipe: Recipe, data: Data, device: torch.device) -> Model:
+    """Chain, process and objective, initialised from the recipe's seed.
+
+    Arguments:
+        recipe: The recipe.
+        data: The dataset.
+        device: Where the parameters shall be.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(recipe.seed, "initial weights"))
+        summary = data.summary
+        on_host = attrs.evolve(summary, mean=summary.mean.cpu(), variance=summary.variance.cpu())
+        context = Context(data=on_host)
+        context = attrs.evolve(context, steps=recipe.chain.steps or 1)
+        temperature = build_part(recipe.chain.temperature, context) if recipe.chain.temperature else None
+        context = attrs.evolve(context, steps=chain_length(recipe, data, temperature))
+        context = attrs.evolve(context, prior=build_part(recipe.chain.prior, context))
+        context = attrs.evolve(context, process=build_part(recipe.process, context))
+        context = attrs.evolve(context, operator=build_part(recipe.chain.operator, context))
+        chain = Chain(context.prior, context.operator, context.steps, temperature=temperature, extend=recipe.chain.extend)
+        model = Model(chain, context.process, build_part(recipe.objective, context))
+    return model.to(device, DTYPES[recipe.train.precision])

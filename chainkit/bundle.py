@@ -1,0 +1,140 @@
+"""Tensors and plain data on disk, without pickle and never half written.
+
+A bundle is a folder: one safetensors file per group of tensors, ``state.json``, and a
+``manifest.json``, written last, with the size and sha256 of every other file. It is written
+beside its final name, synced, renamed, and the parent folder synced, so that a bundle with its
+final name is complete. Reading verifies before anything is parsed; the digests find damage, not
+forgery.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import safetensors
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from chainkit.errors import CheckpointError
+
+Tensors: TypeAlias = dict[str, Tensor]
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+
+
+def sync(path: Path) -> None:
+    """Flushes a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": path.stat().st_size}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file beside its final name, syncs and renames it; nothing is left behind on failure."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
+    """Writes a bundle; an existing one of the same name is replaced only once the new one is complete.
+
+    Arguments:
+        path: The folder to be.
+        groups: Groups of named tensors, one file each.
+        state: JSON data.
+
+    Raises:
+        OSError: The disk is full or not writable; an existing bundle is intact, no temporary file left.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        for group, tensors in groups.items():
+            # A clone of each: safetensors refuses tensors that share memory.
+            save_file({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
+        (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+        files = sorted(temporary.iterdir())
+        for file in files:
+            sync(file)
+        manifest = {file.name: _digest(file) for file in files}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        sync(temporary / MANIFEST)
+        sync(temporary)
+        _replace(temporary, path)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.old")
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(path, old)
+    os.rename(temporary, path)
+    sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def verify(path: Path) -> None:
+    """Compares every file of a bundle with the manifest.
+
+    Raises:
+        CheckpointError: A file is missing, damaged or not in the manifest; the message names it.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        listed = {name: (entry["size"], entry["sha256"]) for name, entry in manifest.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path / MANIFEST}: unreadable ({type(error).__name__})") from error
+    present = {file.name for file in path.iterdir()} - {MANIFEST}
+    if present != set(listed):
+        raise CheckpointError(f"{path}: files are {sorted(present)}, the manifest lists {sorted(listed)}")
+    for name, expected in listed.items():
+        file = path / name
+        if file.is_symlink() or not file.is_file():
+            raise CheckpointError(f"{file}: not a plain file")
+        found = _digest(file)
+        if (found["size"], found["sha256"]) != expected:
+            raise CheckpointError(f"{file}: damaged (size or sha256 differs from the manifest)")
+
+
+def read_bundle(path: Path) -> tuple[dict[str, Tensors], Any]:
+    """Verifies and reads a bundle.
+
+    Returns:
+        The groups of tensors, on the CPU, and the JSON data.
+
+    Raises:
+        CheckpointError: The bundle is damaged; the message names the file.
+    """
+    verify(path)
+    try:
+        groups = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        return groups, json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: unreadable ({error})") from error

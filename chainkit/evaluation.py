@@ -1,0 +1,66 @@
+"""Figures of a run: estimators applied to the reported weights, kept with all that they depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from chainkit.bundle import write_text
+from chainkit.errors import NonFiniteError
+from chainkit.estimator import Estimate
+
+
+def checked(estimate: Estimate) -> Estimate:
+    """The estimate, if it is a number.
+
+    Raises:
+        NonFiniteError: It is not.
+    """
+    if estimate.value != estimate.value or abs(estimate.value) == float("inf"):
+        raise NonFiniteError(f"{estimate.name}: the estimate on {estimate.split} is {estimate.value} {estimate.unit}")
+    return estimate
+
+
+def to_json(estimate: Estimate, weights: str) -> dict[str, Any]:
+    """An estimate as it stands in ``evaluation.json``.
+
+    Arguments:
+        estimate: The estimate.
+        weights: Which weights it is about, in words.
+    """
+    record = attrs.asdict(estimate)
+    return {**record, "error": estimate.error, "bits_per_dim": estimate.bits_per_dim, "weights": weights}
+
+
+def write_evaluation(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Adds records to an evaluation file, replacing those of the same figure on the same examples."""
+
+    def identity(record: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(record[key] for key in ("name", "split", "examples", "walks", "seed", "weights"))
+
+    kept = {identity(record): record for record in [*read_evaluation(path), *records]}
+    write_text(path, json.dumps(list(kept.values()), indent=1))
+
+
+def read_evaluation(path: Path) -> list[dict[str, Any]]:
+    """The records of an evaluation file, none if there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def words(estimate: Estimate) -> str:
+    """An estimate in one line: value, unit, errors, bits per dimension, what it stands beside."""
+    parts = [f"{estimate.value:.2f}"]
+    if estimate.error_examples is not None:
+        parts.append(f"± {estimate.error_examples:.2f} (examples)")
+    if estimate.error_walks is not None:
+        parts.append(f"± {estimate.error_walks:.2f} (walks)")
+    parts.append(estimate.unit)
+    if estimate.bits_per_dim is not None:
+        parts.append(f"= {estimate.bits_per_dim:.3f} bits/dim")
+    if estimate.effective is not None:
+        parts.append(f"; effective sample size {estimate.effective:.1f} of {estimate.walks}")
+    return " ".join(parts).replace(" ;", ";")

@@ -1,0 +1,38 @@
+"""``metrics.jsonl``: one line per logged update, cut back to the checkpoint when a run resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+class MetricsLog:
+    """An append-only file of JSON lines.
+
+    Arguments:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, metrics: dict[str, float]) -> None:
+        """Adds one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+    def read(self) -> list[dict[str, float]]:
+        """All lines so far."""
+        if not self.path.exists():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+    def size(self) -> int:
+        """Length in bytes, to be kept in a checkpoint."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def cut(self, size: int) -> None:
+        """Drops what was written after a checkpoint."""
+        if self.path.exists():
+            with self.path.open("r+b") as file:
+                file.truncate(size)

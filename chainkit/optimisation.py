@@ -1,0 +1,101 @@
+"""Optimisers: one for each set of parameters, applied when a loss asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainkit.errors import NonFiniteError, RecipeError
+
+DEFAULT = "model"
+
+
+def parameter_sets(model: nn.Module, named: Mapping[str, list[nn.Parameter]]) -> dict[str, list[nn.Parameter]]:
+    """The named sets of an objective, and the default one of all other parameters; none twice.
+
+    Arguments:
+        model: All that is trained.
+        named: ``Objective.parameter_sets()``.
+    """
+    claimed = {id(parameter) for parameters in named.values() for parameter in parameters}
+    rest = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in claimed]
+    return {DEFAULT: rest, **{name: list(parameters) for name, parameters in named.items()}}
+
+
+class Optimisers:
+    """An optimiser for each set of parameters.
+
+    Arguments:
+        sets: Named sets of parameters; empty ones get no optimiser.
+        factories: For each set, a function from its parameters to a ``torch.optim.Optimizer``.
+        clip_norm: Largest norm of a set's gradient, or None.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, list[nn.Parameter]],
+        factories: Mapping[str, Callable[[list[nn.Parameter]], torch.optim.Optimizer]],
+        clip_norm: float | None = None,
+    ) -> None:
+        self.sets = {name: parameters for name, parameters in sets.items() if parameters}
+        self.clip_norm = clip_norm
+        self.optimizers = {name: factories[name](parameters) for name, parameters in self.sets.items()}
+        self._rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
+
+    def parameters(self, name: str | None) -> list[nn.Parameter]:
+        """The parameters that a loss of this set reaches.
+
+        Raises:
+            RecipeError: The objective names a set that it does not define, or one without parameters.
+        """
+        name = name or DEFAULT
+        if name not in self.sets:
+            raise RecipeError(f"objective: no trainable parameters in the set {name!r}")
+        return self.sets[name]
+
+    def scale_rates(self, factor: float) -> None:
+        """Sets every learning rate to ``factor`` times its initial value."""
+        for name, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self._rates[name], strict=True):
+                group["lr"] = rate * factor
+
+    def rate(self) -> float:
+        """The present learning rate of the first set."""
+        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+
+    def apply(self, name: str) -> None:
+        """Clips the gradient of a set, updates its parameters and forgets the gradient.
+
+        Raises:
+            NonFiniteError: The norm of the gradient is not finite; nothing is updated.
+        """
+        optimizer = self.optimizers[name]
+        if self.clip_norm is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self.sets[name], self.clip_norm)
+            if not torch.isfinite(norm):
+                raise NonFiniteError(f"the gradient of {name} has norm {float(norm)}")
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The state of all optimisers, as named tensors and JSON data."""
+        tensors: dict[str, Tensor] = {}
+        numbers: dict[str, Any] = {}
+        for name, optimizer in self.optimizers.items():
+            for index, entries in optimizer.state_dict()["state"].items():
+                for key, value in entries.items():
+                    target: dict[str, Any] = tensors if isinstance(value, Tensor) else numbers
+                    target[f"{name}/{index}/{key}"] = value
+        return tensors, numbers
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Puts back what ``state`` gave."""
+        states: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in self.optimizers}
+        for path, value in {**tensors, **numbers}.items():
+            name, index, key = path.rsplit("/", 2)
+            states[name].setdefault(int(index), {})[key] = value
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})

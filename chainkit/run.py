@@ -1,0 +1,267 @@
+"""A run: a recipe, its directory, and what became of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chainkit.build import Model, build_data, build_model, build_part, choose_device
+from chainkit.bundle import read_bundle, write_bundle
+from chainkit.chain import Chain, Clamp, Samples
+from chainkit.component import Context, Part
+from chainkit.data import Data
+from chainkit.errors import CheckpointError
+from chainkit.estimator import Estimate
+from chainkit.evaluation import checked, to_json, write_evaluation
+from chainkit.host import Host, load_plugins
+from chainkit.lifecycle import Lifecycle
+from chainkit.metrics import MetricsLog
+from chainkit.optimisation import Optimisers, parameter_sets
+from chainkit.process import ForwardProcess
+from chainkit.random import seeded
+from chainkit.recipe import read_recipe
+from chainkit.recipe.schema import Recipe
+from chainkit.reporting import Reporter
+from chainkit.run_directory import RunDirectory
+from chainkit.states import map_state
+from chainkit.statistics import recompute_statistics
+from chainkit.training import Trainer, load_tensors, module_tensors
+
+
+class Run:
+    """A run, built and ready to train, to sample from and to evaluate.
+
+    Arguments:
+        directory: Its files.
+        recipe: The recipe.
+        host: The loaded plugins.
+        reporter: Who is told how it goes.
+
+    Attributes:
+        data: The dataset; ``run.data("test")`` gives examples to estimate on.
+        finished: Whether training is over, so that the model holds the weights that are reported.
+        weights: Which weights the model holds, in words.
+    """
+
+    def __init__(self, directory: RunDirectory, recipe: Recipe, host: Host, reporter: Reporter | None = None) -> None:
+        self.directory = directory
+        self.path = directory.path
+        self.recipe = recipe
+        self.host = host
+        self.reporter = reporter or Reporter()
+        self.lifecycle = Lifecycle(host.manager, self.say, strict=host.strict)
+        self.device = choose_device(recipe.device)
+        self.data: Data = build_data(recipe, self.device)
+        self.model: Model = build_model(recipe, self.data, self.device)
+        self.metrics = MetricsLog(directory.metrics)
+        self.finished = False
+        self.weights = "initial weights"
+        self.trainer = self._trainer()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self.recipe.process.name}, {self.chain.steps} steps, {self.weights}>"
+
+    @property
+    def chain(self) -> Chain:
+        """The generative chain."""
+        return self.model.chain
+
+    @property
+    def process(self) -> ForwardProcess:
+        """The forward process."""
+        return self.model.process
+
+    @property
+    def update(self) -> int:
+        """Updates done."""
+        return self.trainer.progress.update
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.trainer.progress.epoch
+
+    def say(self, line: str) -> None:
+        """One line to whoever watches."""
+        self.reporter.say(line)
+
+    def _trainer(self) -> Trainer:
+        settings, context = self.recipe.train, Context(data=self.data.summary, steps=self.chain.steps)
+        sets = parameter_sets(self.model, self.model.objective.parameter_sets())
+        parts = {name: settings.optimizers.get(name, settings.optimizer) for name in sets}
+        optimisers = Optimisers(sets, {name: build_part(part, context) for name, part in parts.items()}, settings.clip_norm)
+        decay = {} if settings.decay is None else {"decay": build_part(settings.decay, context)}
+        return Trainer(self.model, self.data, settings, optimisers, seed=self.recipe.seed, device=self.device, **decay)
+
+    def recompute_statistics(self, model: Model) -> None:
+        """Recomputes a model's normalisation statistics on walks of training examples."""
+        examples = self.data.examples("train", self.recipe.train.statistics_examples, seed=self.recipe.seed, device=self.device)
+        source = seeded(self.device, self.recipe.seed, "statistics")
+        batch = self.data.batch("train", examples.index, source, self.device)
+        recompute_statistics(model.chain, model.process, batch, source=source)
+
+    def save_checkpoint(self) -> Path:
+        """Writes a checkpoint named after the update and drops the oldest beyond those to be kept."""
+        groups, state = self.trainer.state()
+        plugins = self.lifecycle.call("chainkit_checkpoint_save", run=self)
+        state |= {"metrics_size": self.metrics.size(), "plugins": plugins}
+        path = self.directory.checkpoints / f"{self.update:08d}"
+        write_bundle(path, groups, state)
+        keep = {path.name, self.trainer.progress.best_checkpoint}
+        older = [old for old in self.directory.saved() if old.name not in keep]
+        for old in older[: len(older) - self.recipe.train.checkpoints + 1]:
+            shutil.rmtree(old)
+        return path
+
+    def restore(self) -> bool:
+        """Continues from the newest sound checkpoint, naming every damaged one.
+
+        Returns:
+            Whether there was a checkpoint.
+
+        Raises:
+            CheckpointError: There are checkpoints, and none is sound.
+        """
+        path, complaints = self.directory.latest_sound()
+        for complaint in complaints:
+            self.say(f"skipped a damaged checkpoint: {complaint}")
+        if path is None:
+            self.metrics.cut(0)
+            return False
+        groups, state = read_bundle(path)
+        self.trainer.restore(groups, state)
+        self.metrics.cut(state["metrics_size"])
+        self.lifecycle.call("chainkit_checkpoint_load", run=self, state=state["plugins"])
+        self.weights = f"weights of update {self.update}"
+        return True
+
+    def conclude(self) -> None:
+        """Takes the weights to be reported, recomputes their statistics and writes them to ``final``.
+
+        They are the averaged weights where an average is kept, of the best validation where there was one.
+        """
+        best = self.trainer.progress.best_checkpoint
+        if best is not None and best != f"{self.update:08d}":
+            groups, state = read_bundle(self.directory.checkpoints / best)
+            self.trainer.restore(groups, state)
+        kind = "averaged (EMA) weights" if self.trainer.average is not None else "weights"
+        chosen = " (best validation)" if best is not None else ""
+        self.model = self.trainer.reported
+        self.recompute_statistics(self.model)
+        self.weights = f"{kind} of update {self.update}{chosen}"
+        self.finished = True
+        progress = {"update": self.update, "epoch": self.epoch}
+        write_bundle(self.directory.final, {"model": module_tensors(self.model)}, {"weights": self.weights, **progress})
+
+    def load_final(self) -> None:
+        """Takes the weights that an ended run reports.
+
+        Raises:
+            CheckpointError: They are absent or damaged.
+        """
+        if not self.directory.final.is_dir():
+            raise CheckpointError(f"{self.path}: training has not ended; continue it with `chainkit resume {self.path}`")
+        groups, state = read_bundle(self.directory.final)
+        load_tensors(self.model, groups["model"])
+        self.trainer.progress.update, self.trainer.progress.epoch = state["update"], state["epoch"]
+        self.weights, self.finished = state["weights"], True
+
+    def sample(
+        self,
+        n: int | None = None,
+        *,
+        steps: int | None = None,
+        condition: Any = None,
+        clamp: Clamp | None = None,
+        seed: int = 0,
+        keep_path: bool = True,
+    ) -> Samples:
+        """Draws samples, on the CPU; labelled chains go through the classes in turn unless conditioned.
+
+        Arguments:
+            n: How many; the recipe's number unless given.
+            steps: Number of sampling steps; the recipe's unless given.
+            condition: What to condition on, one row per sample.
+            clamp: What to hold in place (``chainkit.hold``).
+            seed: Seed of the draws.
+            keep_path: Whether to keep every state on the way.
+        """
+        n, classes = n or self.recipe.sample.n, self.data.classes
+        if condition is None and classes is not None:
+            condition = torch.arange(n, device=self.device) % classes
+        samples = self.chain.sample(
+            n,
+            steps=steps or self.recipe.sample.steps,
+            condition=condition,
+            clamp=clamp,
+            source=seeded(self.device, seed, "samples"),
+            keep_path=keep_path,
+        )
+        mean = None if samples.mean is None else map_state(torch.Tensor.cpu, samples.mean)
+        path = [map_state(torch.Tensor.cpu, state) for state in samples.path]
+        return Samples(state=map_state(torch.Tensor.cpu, samples.state), mean=mean, path=path, steps=samples.steps)
+
+    def evaluate(
+        self,
+        estimators: Sequence[Part] | None = None,
+        *,
+        split: str | None = None,
+        examples: int | None = None,
+        seed: int | None = None,
+    ) -> list[Estimate]:
+        """Applies estimators to the model and adds their figures to ``evaluation.json``.
+
+        Arguments:
+            estimators: The recipe's unless given.
+            split: The recipe's unless given.
+            examples: How many; the recipe's unless given.
+            seed: The recipe's unless given.
+
+        Raises:
+            NonFiniteError: A figure is not a finite number.
+        """
+        table = self.recipe.evaluate
+        chosen = self.data.examples(
+            split or table.split, examples or table.examples, seed=table.seed if seed is None else seed, device=self.device
+        )
+        context = Context(data=self.data.summary, steps=self.chain.steps)
+        found = []
+        for part in table.estimators if estimators is None else estimators:
+            found.append(checked(build_part(part, context).estimate(self.chain, self.process, chosen)))
+            write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights)])
+        return found
+
+
+def open_run(path: str | Path, *, host: Host | None = None, reporter: Reporter | None = None, device: str | None = None) -> Run:
+    """Opens a run that has ended, with the weights that it reports.
+
+    Arguments:
+        path: The run directory.
+        host: Loaded plugins; loaded now unless given.
+        reporter: Who is told what happens.
+        device: Where to compute; as the recipe says unless given.
+
+    Raises:
+        CheckpointError: The directory is not that of an ended run, or is damaged.
+    """
+    run = prepare_run(RunDirectory(Path(path)), host or load_plugins(), reporter, device)
+    run.load_final()
+    return run
+
+
+def prepare_run(directory: RunDirectory, host: Host, reporter: Reporter | None = None, device: str | None = None) -> Run:
+    """Builds the run of a directory from its resolved recipe, with initial weights.
+
+    Arguments:
+        directory: The run directory.
+        host: The loaded plugins.
+        reporter: Who is told how it goes.
+        device: Where to compute; as the recipe says unless given.
+    """
+    overrides = [] if device is None else [f'device="{device}"']
+    recipe = read_recipe(directory.resolved, host.registry, overrides)
+    return Run(directory, recipe, host, reporter)

@@ -1,0 +1,157 @@
+"""A run is a directory.
+
+::
+
+    recipe.toml         the recipe as it was given
+    resolved.toml       the same with overrides applied and every default written out
+    environment.json    versions of chainkit, torch and every plugin, git commit, device, overrides
+    metrics.jsonl       one line per logged update
+    checkpoints/        bundles by update number (:mod:`chainkit.bundle`)
+    final/              the weights that figures and samples use
+    evaluation.json     the figures, with units and errors
+    pictures/           what plugins drew
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import chainkit
+from chainkit.bundle import verify, write_text
+from chainkit.errors import CheckpointError, RecipeError, RunBusyError
+
+
+def fresh_path(root: Path, name: str) -> Path:
+    """``root/name``, or the first of ``root/name-2``, ``root/name-3``, ... that does not exist."""
+    candidates = (root / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
+    return next(path for path in candidates if not path.exists())
+
+
+class RunDirectory:
+    """The files of a run.
+
+    Arguments:
+        path: The directory, which exists.
+
+    Raises:
+        CheckpointError: It is not the directory of a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.resolved = path / "resolved.toml"
+        self.checkpoints = path / "checkpoints"
+        self.final = path / "final"
+        self.metrics = path / "metrics.jsonl"
+        self.evaluation = path / "evaluation.json"
+        if not self.resolved.is_file():
+            raise CheckpointError(f"{path}: not a run directory (it has no resolved.toml)")
+
+    @classmethod
+    def create(cls, path: Path, given: str, resolved: str, environment: dict[str, Any]) -> RunDirectory:
+        """Makes the directory of a new run.
+
+        Raises:
+            RecipeError: The path exists and is not an empty folder; nothing in it is touched.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RecipeError(f"{path}: exists; continue it with `chainkit resume {path}`, or choose another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / "recipe.toml", given)
+        write_text(path / "environment.json", json.dumps(environment, indent=1))
+        write_text(path / "resolved.toml", resolved)
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            RunBusyError: Another process holds it.
+        """
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunBusyError(f"{self.path}: in use by another process") from None
+            yield
+
+    def saved(self) -> list[Path]:
+        """The checkpoints, oldest first, sound or not."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted(path for path in self.checkpoints.iterdir() if path.is_dir() and path.name.isdigit())
+
+    def latest_sound(self) -> tuple[Path | None, list[str]]:
+        """The newest sound checkpoint, and what is wrong with newer ones.
+
+        Returns:
+            The checkpoint, or None if none was ever written, and the complaints.
+
+        Raises:
+            CheckpointError: There are checkpoints, and none is sound.
+        """
+        complaints = []
+        for path in reversed(self.saved()):
+            try:
+                verify(path)
+            except CheckpointError as error:
+                complaints.append(str(error))
+            else:
+                return path, complaints
+        if complaints:
+            raise CheckpointError("\n".join([*complaints, f"{self.checkpoints}: no checkpoint is sound"]))
+        return None, complaints
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+
+def describe_environment(device: torch.device, plugins: dict[str, str], overrides: list[str]) -> dict[str, Any]:
+    """What a figure depends on beside the recipe.
+
+    Arguments:
+        device: Where the run computes.
+        plugins: Version of the distribution of each loaded plugin.
+        overrides: ``--set`` arguments.
+    """
+    commit = _git("rev-parse", "HEAD")
+    packages = ("numpy", "torchvision", "scikit-learn", "safetensors")
+    return {
+        "chainkit": chainkit.__version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "packages": {name: version for name in packages if (version := _version(name))},
+        "plugins": plugins,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "git": None if commit is None else {"commit": commit, "dirty": bool(_git("status", "--porcelain"))},
+        "overrides": overrides,
+        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,162 @@
+"""From a recipe to the end of its run: train, validate, save, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from chainkit.build import build_part, choose_device
+from chainkit.component import Context
+from chainkit.errors import ChainkitError, Interrupted
+from chainkit.estimator import Estimate
+from chainkit.evaluation import checked
+from chainkit.host import Host
+from chainkit.interrupt import poll
+from chainkit.recipe import read_recipe, resolved_text
+from chainkit.recipe.schema import ValidateTable
+from chainkit.reporting import Reporter
+from chainkit.run import Run, prepare_run
+from chainkit.run_directory import RunDirectory, describe_environment
+
+LOG_EVERY = 50
+
+
+def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Run:
+    """Makes the directory of a new run and builds it.
+
+    Arguments:
+        recipe: The recipe's file.
+        path: The run directory to be.
+        host: The loaded plugins.
+        overrides: ``key=value`` settings that replace those of the recipe.
+        reporter: Who is told how it goes.
+
+    Raises:
+        RecipeError: The recipe cannot be used, or the directory exists; nothing is written then.
+    """
+    checked_recipe = read_recipe(recipe, host.registry, overrides)
+    environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
+    directory = RunDirectory.create(path, recipe.read_text(encoding="utf-8"), resolved_text(checked_recipe), environment)
+    return prepare_run(directory, host, reporter)
+
+
+class Session:
+    """Trains a run to its end and reports.
+
+    Arguments:
+        run: The run, fresh or restored from a checkpoint.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.trainer = run.trainer
+        self._started = time.monotonic()
+        self._first = self.trainer.progress.update
+
+    def complete(self) -> list[Estimate]:
+        """Trains, then samples and evaluates.
+
+        Returns:
+            The figures.
+
+        Raises:
+            Interrupted: A signal asked to stop; the run was saved and can be resumed.
+            NonFiniteError: Training or a figure went wrong; the last checkpoint is sound.
+        """
+        run = self.run
+        context = Context(data=run.data.summary, steps=run.chain.steps)
+        for part in run.recipe.observers:
+            run.host.manager.register(build_part(part, context), name=f"{part.name} ({part.path})")
+        with run.directory.locked():
+            try:
+                run.lifecycle.call("chainkit_run_start", run=run)
+                self._train()
+                run.conclude()
+                run.lifecycle.call("chainkit_samples", run=run, samples=run.sample())
+                figures = run.evaluate()
+                run.lifecycle.call("chainkit_run_end", run=run)
+            except (ChainkitError, KeyboardInterrupt) as error:
+                run.lifecycle.call("chainkit_run_error", run=run, error=error)
+                raise
+        return figures
+
+    def _train(self) -> None:
+        run, progress = self.run, self.trainer.progress
+        try:
+            while not self.trainer.done:
+                epoch = progress.epoch
+                for loss in self.trainer.epoch_updates():
+                    self._after_update(loss)
+                if progress.epoch > epoch:
+                    self._after_epoch()
+        except Interrupted:
+            run.save_checkpoint()
+            raise
+        if progress.losses:
+            self._log()
+        if progress.update > self._first and not (run.directory.checkpoints / f"{progress.update:08d}").is_dir():
+            run.save_checkpoint()
+
+    def _after_update(self, loss: float) -> None:
+        progress, total = self.trainer.progress, self.trainer.total_updates
+        if progress.update % LOG_EVERY == 0:
+            self._log()
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = (progress.update - self._first) / seconds
+        left = (total - progress.update) / rate
+        examples = rate * self.trainer.settings.batch_size * self.trainer.settings.accumulate
+        self.run.reporter.progress(
+            progress.update, total, f"epoch {progress.epoch + 1}, loss {loss:.4g}, {examples:.0f} examples/s, {left:.0f} s left"
+        )
+        poll()
+
+    def _log(self, **figures: float) -> None:
+        progress, run = self.trainer.progress, self.run
+        metrics = {"update": progress.update, "epoch": progress.epoch, "rate": self.trainer.optimisers.rate(), **figures}
+        if progress.losses:
+            metrics["loss"] = progress.loss / progress.losses
+        progress.loss, progress.losses = 0.0, 0
+        run.metrics.append(metrics)
+        run.lifecycle.call("chainkit_step_end", run=run, metrics=metrics)
+
+    def _after_epoch(self) -> None:
+        run, recipe, epoch = self.run, self.run.recipe, self.trainer.progress.epoch
+        improved = recipe.validate is not None and epoch % recipe.validate.every == 0 and self._validate(recipe.validate)
+        if recipe.sample.every is not None and epoch % recipe.sample.every == 0:
+            self._draw()
+        run.lifecycle.call("chainkit_epoch_end", run=run)
+        if improved or epoch % recipe.train.checkpoint_every == 0 or self.trainer.done:
+            run.save_checkpoint()
+
+    def _draw(self) -> None:
+        run, trained = self.run, self.run.model
+        run.model = self.trainer.reported
+        try:
+            run.recompute_statistics(run.model)
+            samples = run.sample()
+        finally:
+            run.model = trained
+        run.lifecycle.call("chainkit_samples", run=run, samples=samples)
+
+    def _validate(self, table: ValidateTable) -> bool:
+        """Estimates the validation figure; true if it is the best so far."""
+        run, progress = self.run, self.trainer.progress
+        model = self.trainer.reported
+        run.recompute_statistics(model)
+        examples = run.data.examples(table.split, table.examples, seed=run.recipe.seed, device=run.device)
+        estimator = build_part(table.estimator, Context(data=run.data.summary, steps=run.chain.steps))
+        estimate = checked(estimator.estimate(model.chain, model.process, examples))
+        improved = progress.best is None or estimate.value > progress.best
+        if improved:
+            progress.best, progress.best_checkpoint, progress.stale = estimate.value, f"{progress.update:08d}", 0
+        else:
+            progress.stale += 1
+        patience = self.trainer.settings.patience
+        progress.stopped = patience is not None and progress.stale >= patience
+        self._log(**{f"{table.split} {estimate.name}": estimate.value})
+        best = " (best so far)" if improved else ""
+        run.say(
+            f"epoch {progress.epoch}: {estimate.name} on {len(examples)} {table.split} examples {estimate.value:.2f} {estimate.unit}{best}"
+        )
+        return improved

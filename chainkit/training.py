@@ -1,0 +1,236 @@
+"""The training loop: losses in, updates out, every place in it resumable.
+
+Data order comes from (seed, epoch), random draws from (seed, update, batch), and nothing from
+torch's global generator, so that a run that was killed and resumed is the run that was not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from chainkit.build import Model
+from chainkit.bundle import Tensors
+from chainkit.data import Data
+from chainkit.errors import CheckpointError, NonFiniteError
+from chainkit.objective import Loss
+from chainkit.optimisation import DEFAULT, Optimisers
+from chainkit.random import seeded
+from chainkit.recipe.schema import TrainTable
+
+
+@attrs.define
+class Progress:
+    """Where training stands; plain numbers, kept in every checkpoint.
+
+    Arguments:
+        update: Updates done.
+        epoch: Epochs finished.
+        position: Batches done in the present epoch.
+        loss: Sum of the losses since the last line of the metrics.
+        losses: How many they are.
+        best: Best validation figure so far.
+        best_checkpoint: Name of the checkpoint that it belongs to.
+        stale: Validations since then.
+        stopped: Whether early stopping ended training.
+    """
+
+    update: int = 0
+    epoch: int = 0
+    position: int = 0
+    loss: float = 0.0
+    losses: int = 0
+    best: float | None = None
+    best_checkpoint: str | None = None
+    stale: int = 0
+    stopped: bool = False
+
+
+class Trainer:
+    """Fits a model to the training split.
+
+    Arguments:
+        model: What is trained.
+        data: The dataset.
+        settings: The ``[train]`` table.
+        optimisers: The optimisers of the model's parameter sets.
+        decay: A function ``(update, updates) -> factor`` of the learning rate.
+        seed: Seed of order and draws.
+        device: Where to compute.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        settings: TrainTable,
+        optimisers: Optimisers,
+        *,
+        decay: Callable[[int, int], float] = lambda update, updates: 1.0,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.model = model
+        self.data = data
+        self.settings = settings
+        self.optimisers = optimisers
+        self.decay = decay
+        self.seed = seed
+        self.device = torch.device(device)
+        self.progress = Progress()
+        averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
+        self.average = None if averaging is None else AveragedModel(model, multi_avg_fn=averaging)
+
+    @property
+    def reported(self) -> Model:
+        """The model that figures are about: the averaged weights where they are kept."""
+        return self.model if self.average is None else self.average.module
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Full batches in the training split; one if it is smaller than a batch."""
+        return max(1, len(self.data.split("train")) // self.settings.batch_size)
+
+    @property
+    def total_updates(self) -> int:
+        """Updates that training takes, unless it stops early."""
+        updates = self.settings.epochs * math.ceil(self.batches_per_epoch / self.settings.accumulate)
+        return updates if self.settings.max_updates is None else min(updates, self.settings.max_updates)
+
+    @property
+    def done(self) -> bool:
+        """Whether no update is left."""
+        return self.progress.stopped or self.progress.update >= self.total_updates
+
+    def epoch_updates(self) -> Iterator[float]:
+        """Makes the updates left in the present epoch, yielding the loss of each.
+
+        Raises:
+            NonFiniteError: A loss is not finite; the update was not applied.
+        """
+        size = len(self.data.split("train"))
+        order = torch.randperm(size, generator=seeded("cpu", self.seed, "order", self.progress.epoch))
+        batches = order.split(self.settings.batch_size)[: self.batches_per_epoch]
+        while self.progress.position < len(batches) and not self.done:
+            chosen = batches[self.progress.position : self.progress.position + self.settings.accumulate]
+            loss = self._update(chosen)
+            self.progress.position += len(chosen)
+            self.progress.update += 1
+            self.progress.loss += loss
+            self.progress.losses += 1
+            yield loss
+        if self.progress.position >= len(batches):
+            self.progress.epoch += 1
+            self.progress.position = 0
+
+    def _update(self, batches: tuple[Tensor, ...]) -> float:
+        self.model.train()
+        update = self.progress.update
+        self.optimisers.scale_rates(self.decay(update, self.total_updates))
+        descent = _Descent(self, 1 / len(batches))
+        for number, index in enumerate(batches):
+            batch = self.data.batch("train", index, seeded(self.device, self.seed, "preparation", update, number), self.device)
+            source = seeded(self.device, self.seed, "walk", update, number)
+            descent.follow(self.model.objective.losses(self.model.chain, self.model.process, batch, source=source))
+        descent.finish()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return descent.total
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """A fresh autocast region; one that outlived an update would keep stale bfloat16 weights."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+
+    def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
+        """All that a checkpoint holds: groups of tensors and JSON data."""
+        optimizer, numbers = self.optimisers.state()
+        groups = {"model": module_tensors(self.model), "optimizer": optimizer}
+        if self.average is not None:
+            groups["average"] = module_tensors(self.average)
+        return groups, {"progress": attrs.asdict(self.progress), "optimizer": numbers}
+
+    def restore(self, groups: dict[str, Tensors], state: dict[str, Any]) -> None:
+        """Puts back what ``state`` gave."""
+        load_tensors(self.model, groups["model"])
+        if self.average is not None:
+            load_tensors(self.average, groups["average"])
+        self.optimisers.restore(groups["optimizer"], state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+
+class _Descent:
+    """Follows streams of losses, calling backward on each as it comes and updating where due."""
+
+    def __init__(self, trainer: Trainer, scale: float) -> None:
+        self.trainer = trainer
+        self.optimisers = trainer.optimisers
+        self.per_step = trainer.settings.update == "step"
+        self.scale = scale
+        self.touched: dict[str, Tensor] = {}
+        self.total = 0.0
+
+    def follow(self, losses: Iterator[Loss]) -> None:
+        due: str | None = ""
+        while due is not None:
+            with self.trainer.autocast():
+                due = self._backward(losses)
+            if due is not None:
+                self._apply(due)
+
+    def _backward(self, losses: Iterator[Loss]) -> str | None:
+        """Takes losses until an update is due, and names its set; None when there are no more."""
+        several = len(self.optimisers.sets) > 1
+        for loss in losses:
+            name = loss.parameters or DEFAULT
+            reached = self.optimisers.parameters(name)
+            (loss.value * self.scale).backward(inputs=reached if several else None)
+            value = loss.value.detach() * self.scale
+            self.touched[name] = self.touched[name] + value if name in self.touched else value
+            if self.per_step if loss.update is None else loss.update:
+                return name
+        return None
+
+    def finish(self) -> None:
+        for name in list(self.touched):
+            self._apply(name)
+
+    def _apply(self, name: str) -> None:
+        value = float(self.touched.pop(name))
+        if not math.isfinite(value):
+            progress = self.trainer.progress
+            raise NonFiniteError(
+                f"the loss of {name} is {value} at update {progress.update} of epoch {progress.epoch}; "
+                "this update was not applied. A lower learning rate or train.clip_norm may help"
+            )
+        self.total += value
+        self.optimisers.apply(name)
+
+
+def module_tensors(module: torch.nn.Module) -> Tensors:
+    """Parameters and buffers by name; what two submodules share appears once."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+@torch.no_grad()
+def load_tensors(module: torch.nn.Module, tensors: Tensors) -> None:
+    """Copies tensors into a module's parameters and buffers.
+
+    Raises:
+        CheckpointError: Names, shapes or types differ.
+    """
+    own = module_tensors(module)
+    if set(own) != set(tensors):
+        differing = ", ".join(sorted(set(own) ^ set(tensors))[:3])
+        raise CheckpointError(f"the checkpoint does not fit the recipe: {differing}")
+    for name, tensor in own.items():
+        given = tensors[name]
+        if given.shape != tensor.shape or given.dtype != tensor.dtype:
+            raise CheckpointError(f"the checkpoint does not fit the recipe: {name} is {tuple(given.shape)}, not {tuple(tensor.shape)}")
+        tensor.copy_(given)
