@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import attrs
+
 from chainkit.build import build_part, choose_device
 from chainkit.component import Context
 from chainkit.errors import ChainkitError, Interrupted
@@ -81,18 +83,22 @@ class Session:
                 raise
         return figures
 
+    @property
+    def _epoch_open(self) -> bool:
+        return self.trainer.progress.closed < self.trainer.progress.epoch
+
     def _train(self) -> None:
-        run, progress = self.run, self.trainer.progress
+        run = self.run
         try:
-            while not self.trainer.done:
-                epoch = progress.epoch
+            while not self.trainer.done or self._epoch_open:
                 for loss in self.trainer.epoch_updates():
                     self._after_update(loss)
-                if progress.epoch > epoch:
-                    self._after_epoch()
+                if self._epoch_open:
+                    self._close_epoch()
         except Interrupted:
             run.save_checkpoint()
             raise
+        progress = self.trainer.progress
         if progress.losses:
             self._log()
         if progress.update > self._first and not (run.directory.checkpoints / f"{progress.update:08d}").is_dir():
@@ -120,11 +126,19 @@ class Session:
         run.metrics.append(metrics)
         run.lifecycle.call("chainkit_step_end", run=run, metrics=metrics)
 
-    def _after_epoch(self) -> None:
+    def _close_epoch(self) -> None:
+        """Validates, draws and saves; stopped in the middle, it leaves nothing behind and is done again on resume."""
         run, recipe, epoch = self.run, self.run.recipe, self.trainer.progress.epoch
-        improved = recipe.validate is not None and epoch % recipe.validate.every == 0 and self._validate(recipe.validate)
-        if recipe.sample.every is not None and epoch % recipe.sample.every == 0:
-            self._draw()
+        progress, size = attrs.evolve(self.trainer.progress), run.metrics.size()
+        try:
+            improved = recipe.validate is not None and epoch % recipe.validate.every == 0 and self._validate(recipe.validate)
+            if recipe.sample.every is not None and epoch % recipe.sample.every == 0:
+                self._draw()
+        except Interrupted:
+            self.trainer.progress = progress
+            run.metrics.cut(size)
+            raise
+        self.trainer.progress.closed = epoch
         run.lifecycle.call("chainkit_epoch_end", run=run)
         if improved or epoch % recipe.train.checkpoint_every == 0 or self.trainer.done:
             run.save_checkpoint()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import torch
@@ -39,6 +39,7 @@ class Progress:
         best: Best validation figure so far.
         best_checkpoint: Name of the checkpoint that it belongs to.
         stale: Validations since then.
+        closed: Epochs whose validation and checkpoint are done.
         stopped: Whether early stopping ended training.
     """
 
@@ -50,6 +51,7 @@ class Progress:
     best: float | None = None
     best_checkpoint: str | None = None
     stale: int = 0
+    closed: int = 0
     stopped: bool = False
 
 
@@ -91,7 +93,7 @@ class Trainer:
     @property
     def reported(self) -> Model:
         """The model that figures are about: the averaged weights where they are kept."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast(Model, self.average.module)
 
     @property
     def batches_per_epoch(self) -> int:
