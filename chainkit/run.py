@@ -18,7 +18,6 @@ from chainkit.errors import CheckpointError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import checked, to_json, write_evaluation
 from chainkit.host import Host, load_plugins
-from chainkit.lifecycle import Lifecycle
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
@@ -53,7 +52,6 @@ class Run:
         self.recipe = recipe
         self.host = host
         self.reporter = reporter or Reporter()
-        self.lifecycle = Lifecycle(host.manager, self.say, strict=host.strict)
         self.device = choose_device(recipe.device)
         self.data: Data = build_data(recipe, self.device)
         self.model: Model = build_model(recipe, self.data, self.device)
@@ -107,8 +105,9 @@ class Run:
     def save_checkpoint(self) -> Path:
         """Writes a checkpoint named after the update and drops the oldest beyond those to be kept."""
         groups, state = self.trainer.state()
-        plugins = self.lifecycle.call("chainkit_checkpoint_save", run=self)
-        state |= {"metrics_size": self.metrics.size(), "plugins": plugins}
+        answers = self.host.call("chainkit_checkpoint_save", run=self)
+        kept = {plugin: answer for plugin, answer in answers.items() if answer is not None}
+        state |= {"metrics_size": self.metrics.size(), "plugins": kept}
         path = self.directory.checkpoints / f"{self.update:08d}"
         write_bundle(path, groups, state)
         keep = {path.name, self.trainer.progress.best_checkpoint}
@@ -135,7 +134,7 @@ class Run:
         groups, state = read_bundle(path)
         self.trainer.restore(groups, state)
         self.metrics.cut(state["metrics_size"])
-        self.lifecycle.call("chainkit_checkpoint_load", run=self, state=state["plugins"])
+        self.host.call("chainkit_checkpoint_load", run=self, state=state["plugins"])
         self.weights = f"weights of update {self.update}"
         return True
 

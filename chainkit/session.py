@@ -68,18 +68,17 @@ class Session:
         """
         run = self.run
         context = Context(data=run.data.summary, steps=run.chain.steps)
-        for part in run.recipe.observers:
-            run.host.manager.register(build_part(part, context), name=f"{part.name} ({part.path})")
-        with run.directory.locked():
+        observers = {f"{part.name} ({part.path})": build_part(part, context) for part in run.recipe.observers}
+        with run.directory.locked(), run.host.observing(observers):
             try:
-                run.lifecycle.call("chainkit_run_start", run=run)
+                run.host.call("chainkit_run_start", run=run)
                 self._train()
                 run.conclude()
-                run.lifecycle.call("chainkit_samples", run=run, samples=run.sample())
+                run.host.call("chainkit_samples", run=run, samples=run.sample())
                 figures = run.evaluate()
-                run.lifecycle.call("chainkit_run_end", run=run)
+                run.host.call("chainkit_run_end", run=run)
             except (ChainkitError, KeyboardInterrupt) as error:
-                run.lifecycle.call("chainkit_run_error", run=run, error=error)
+                run.host.call("chainkit_run_error", run=run, error=error)
                 raise
         return figures
 
@@ -124,7 +123,7 @@ class Session:
             metrics["loss"] = progress.loss / progress.losses
         progress.loss, progress.losses = 0.0, 0
         run.metrics.append(metrics)
-        run.lifecycle.call("chainkit_step_end", run=run, metrics=metrics)
+        run.host.call("chainkit_step_end", run=run, metrics=metrics)
 
     def _close_epoch(self) -> None:
         """Validates, draws and saves; stopped in the middle, it leaves nothing behind and is done again on resume."""
@@ -139,7 +138,7 @@ class Session:
             run.metrics.cut(size)
             raise
         self.trainer.progress.closed = epoch
-        run.lifecycle.call("chainkit_epoch_end", run=run)
+        run.host.call("chainkit_epoch_end", run=run)
         if improved or epoch % recipe.train.checkpoint_every == 0 or self.trainer.done:
             run.save_checkpoint()
 
@@ -151,7 +150,7 @@ class Session:
             samples = run.sample()
         finally:
             run.model = trained
-        run.lifecycle.call("chainkit_samples", run=run, samples=samples)
+        run.host.call("chainkit_samples", run=run, samples=samples)
 
     def _validate(self, table: ValidateTable) -> bool:
         """Estimates the validation figure; true if it is the best so far."""

@@ -80,7 +80,7 @@ def sample(host: Host, run: Path, count: int | None, steps: int | None, seed: in
                 samples = opened.sample(count, steps=steps, seed=seed)
             except ValueError as error:
                 raise RecipeError(f"--steps: {error}") from error
-            opened.lifecycle.call("chainkit_samples", run=opened, samples=samples)
+            opened.host.call("chainkit_samples", run=opened, samples=samples)
         if out is not None:
             numpy.save(out, samples.state.float().numpy())
         opened.say(f"{len(samples.state)} samples of {samples.steps} steps; pictures in {opened.path / 'pictures'}")
