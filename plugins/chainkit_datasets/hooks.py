@@ -1,0 +1,62 @@
+"""What this plugin registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chainkit
+from chainkit.capabilities import BinaryStates, Labelled, RealStates
+from chainkit.component import Component
+from chainkit_datasets.configs import (
+    ArraysConfig,
+    CircleConfig,
+    DigitsConfig,
+    GridConfig,
+    HeartbeatConfig,
+    PatchesConfig,
+    SpiralConfig,
+    SwissRollConfig,
+    image_states,
+    labelled_image_states,
+)
+
+chainkit_api = (1, 1)
+
+
+def _labelled(config: Any, *states: type) -> tuple[type, ...]:
+    return (*states, Labelled) if config.labels else states
+
+
+def _known_once_read(config: ArraysConfig) -> None:
+    """Kind and shape of the states are those of the file."""
+
+
+@chainkit.hookimpl
+def chainkit_datasets() -> list[Component]:
+    """Images, points in the plane, binary sequences, arrays."""
+    return [
+        Component(name="digits", config=DigitsConfig, build="chainkit_datasets.digits:build_digits", provides=labelled_image_states),
+        Component(name="patches", config=PatchesConfig, build="chainkit_datasets.patches:build_patches", provides=image_states),
+        Component(name="swiss-roll", config=SwissRollConfig, build="chainkit_datasets.plane:build_swiss_roll", provides=(RealStates,)),
+        Component(name="spiral", config=SpiralConfig, build="chainkit_datasets.plane:build_spiral", provides=(RealStates,)),
+        Component(name="circle", config=CircleConfig, build="chainkit_datasets.plane:build_circle", provides=(RealStates,)),
+        Component(
+            name="grid-3x3",
+            config=GridConfig,
+            build="chainkit_datasets.plane:build_grid",
+            provides=lambda config: _labelled(config, RealStates),
+        ),
+        Component(
+            name="heartbeat",
+            config=HeartbeatConfig,
+            build="chainkit_datasets.heartbeat:build_heartbeat",
+            provides=lambda config: _labelled(config, BinaryStates),
+        ),
+        Component(
+            name="arrays",
+            config=ArraysConfig,
+            build="chainkit_datasets.arrays:build_arrays",
+            example={"path": "examples.npy"},
+            provides=_known_once_read,
+        ),
+    ]
