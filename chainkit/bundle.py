@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import safetensors
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -57,6 +58,11 @@ def write_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def _plain(tensor: Tensor) -> Tensor:
+    # A contiguous clone: safetensors refuses tensors that share memory or are laid out otherwise.
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
 def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
     """Writes a bundle; an existing one of the same name is replaced only once the new one is complete.
 
@@ -73,8 +79,7 @@ def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
     try:
         temporary.mkdir(parents=True)
         for group, tensors in groups.items():
-            # A clone of each: safetensors refuses tensors that share memory.
-            save_file({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
+            save_file({name: _plain(tensor) for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
         (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
         files = sorted(temporary.iterdir())
         for file in files:
@@ -92,11 +97,17 @@ def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
 
 def _replace(temporary: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if path.exists():
-        shutil.rmtree(old, ignore_errors=True)
         os.rename(path, old)
-    os.rename(temporary, path)
-    sync(path.parent)
+    try:
+        os.rename(temporary, path)
+        sync(path.parent)
+    except OSError:
+        if old.exists():
+            shutil.rmtree(path, ignore_errors=True)
+            os.rename(old, path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -118,7 +129,10 @@ def verify(path: Path) -> None:
         file = path / name
         if file.is_symlink() or not file.is_file():
             raise CheckpointError(f"{file}: not a plain file")
-        found = _digest(file)
+        try:
+            found = _digest(file)
+        except OSError as error:
+            raise CheckpointError(f"{file}: unreadable ({error.strerror})") from error
         if (found["size"], found["sha256"]) != expected:
             raise CheckpointError(f"{file}: damaged (size or sha256 differs from the manifest)")
 

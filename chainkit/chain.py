@@ -107,9 +107,11 @@ class Chain(nn.Module):
             keep_path: Whether to return every state on the way.
 
         Raises:
-            ValueError: The chain's rule does not allow this number of steps.
+            ValueError: ``n`` or ``steps`` below 1, or the chain's rule does not allow this number of steps.
         """
-        operator, plan = self._plan(steps or self.steps)
+        if n < 1:
+            raise ValueError(f"at least one state is drawn, not {n}")
+        operator, plan = self._plan(self.steps if steps is None else steps)
         temperatures = self.temperatures(max(step.temperature for step in plan))
         held = clamp or (lambda state, k: state)
         with evaluating(self, operator):
@@ -125,6 +127,8 @@ class Chain(nn.Module):
         return Samples(state=state, mean=mean, path=path, steps=len(plan))
 
     def _plan(self, steps: int) -> tuple[TransitionOperator, list[Step]]:
+        if steps < 1:
+            raise ValueError(f"a chain is sampled with at least one step, not {steps}")
         plan = RULES[self.extend](steps, self.steps)
         if self.extend != "respace" or steps == self.steps:
             return self.operator, plan

@@ -152,6 +152,7 @@ class Data:
             dtype: float32 or float64.
         """
         self.dtype = dtype
+        self.__dict__.pop("summary", None)  # It may have been taken in another type.
         for name, split in self.splits.items():
             labels = None if split.labels is None else split.labels.to(device)
             self.splits[name] = Split(values=split.values.to(device), labels=labels)

@@ -14,7 +14,7 @@ DEFAULT = "model"
 
 
 def parameter_sets(model: nn.Module, named: Mapping[str, list[nn.Parameter]]) -> dict[str, list[nn.Parameter]]:
-    """The named sets of an objective, and the default one of all other parameters; none twice.
+    """The named sets of an objective, and the default one of all other parameters; frozen ones are in none.
 
     Arguments:
         model: All that is trained.
@@ -22,7 +22,8 @@ def parameter_sets(model: nn.Module, named: Mapping[str, list[nn.Parameter]]) ->
     """
     claimed = {id(parameter) for parameters in named.values() for parameter in parameters}
     rest = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in claimed]
-    return {DEFAULT: rest, **{name: list(parameters) for name, parameters in named.items()}}
+    trained = {name: [parameter for parameter in parameters if parameter.requires_grad] for name, parameters in named.items()}
+    return {DEFAULT: rest, **trained}
 
 
 class Optimisers:
@@ -72,11 +73,12 @@ class Optimisers:
         Raises:
             NonFiniteError: The norm of the gradient is not finite; nothing is updated.
         """
-        optimizer = self.optimizers[name]
+        optimizer, parameters = self.optimizers[name], self.sets[name]
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+        if not torch.isfinite(norm):
+            raise NonFiniteError(f"the gradient of {name} has norm {float(norm)}; this update was not applied")
         if self.clip_norm is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self.sets[name], self.clip_norm)
-            if not torch.isfinite(norm):
-                raise NonFiniteError(f"the gradient of {name} has norm {float(norm)}")
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -92,10 +94,10 @@ class Optimisers:
         return tensors, numbers
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Puts back what ``state`` gave."""
+        """Puts back a copy of what ``state`` gave."""
         states: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in self.optimizers}
         for path, value in {**tensors, **numbers}.items():
             name, index, key = path.rsplit("/", 2)
-            states[name].setdefault(int(index), {})[key] = value
+            states[name].setdefault(int(index), {})[key] = value.clone() if isinstance(value, Tensor) else value
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})

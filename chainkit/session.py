@@ -118,10 +118,8 @@ class Session:
 
     def _log(self, **figures: float) -> None:
         progress, run = self.trainer.progress, self.run
-        metrics = {"update": progress.update, "epoch": progress.epoch, "rate": self.trainer.optimisers.rate(), **figures}
-        if progress.losses:
-            metrics["loss"] = progress.loss / progress.losses
-        progress.loss, progress.losses = 0.0, 0
+        where = {"update": progress.update, "epoch": progress.epoch, "rate": self.trainer.optimisers.rate()}
+        metrics = {**progress.take(), **where, **figures}
         run.metrics.append(metrics)
         run.host.call("chainkit_step_end", run=run, metrics=metrics)
 

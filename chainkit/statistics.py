@@ -51,17 +51,19 @@ def recompute_statistics(chain: Chain, process: ForwardProcess, batch: Batch, *,
     every step gets them exactly; one shared by all steps gets their average.
 
     Arguments:
-        chain: The chain; only its normalisers change. Nothing happens if it has none.
-        process: The forward process that draws the training walks.
+        chain: The chain.
+        process: The forward process that draws the training walks. Only normalisers change, those
+            of the chain and those of networks that the process owns; nothing happens if there are none.
         batch: Training examples, as many as memory allows; the statistics are theirs.
         source: Where the random numbers come from.
     """
-    parts = normalisers(chain)
+    walked = nn.ModuleList([chain, process])
+    parts = normalisers(walked)
     if not parts:
         return
-    modes = [(part, part.training) for part in chain.modules()]
+    modes = [(part, part.training) for part in walked.modules()]
     momenta = [part.momentum for part in parts]
-    chain.eval()
+    walked.eval()
     for part in parts:
         part.reset_running_stats()
         part.momentum = None

@@ -7,7 +7,7 @@ torch's global generator, so that a run that was killed and resumed is the run t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from chainkit.build import Model
 from chainkit.bundle import Tensors
 from chainkit.data import Data
-from chainkit.errors import CheckpointError, NonFiniteError
+from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.random import seeded
@@ -36,6 +36,7 @@ class Progress:
         position: Batches done in the present epoch.
         loss: Sum of the losses since the last line of the metrics.
         losses: How many they are.
+        metrics: Sum and number of every metric of the losses since then.
         best: Best validation figure so far.
         best_checkpoint: Name of the checkpoint that it belongs to.
         stale: Validations since then.
@@ -48,11 +49,28 @@ class Progress:
     position: int = 0
     loss: float = 0.0
     losses: int = 0
+    metrics: dict[str, tuple[float, int]] = attrs.field(factory=dict)
     best: float | None = None
     best_checkpoint: str | None = None
     stale: int = 0
     closed: int = 0
     stopped: bool = False
+
+    def note(self, loss: float, metrics: Mapping[str, list[Tensor]]) -> None:
+        """Adds what one update found."""
+        self.loss += loss
+        self.losses += 1
+        for name, values in metrics.items():
+            total, count = self.metrics.get(name, (0.0, 0))
+            self.metrics[name] = (total + float(torch.stack(values).sum()), count + len(values))
+
+    def take(self) -> dict[str, float]:
+        """The mean loss and metrics since they were last taken."""
+        means = {name: total / count for name, (total, count) in self.metrics.items()}
+        if self.losses:
+            means["loss"] = self.loss / self.losses
+        self.loss, self.losses, self.metrics = 0.0, 0, {}
+        return means
 
 
 class Trainer:
@@ -66,6 +84,9 @@ class Trainer:
         decay: A function ``(update, updates) -> factor`` of the learning rate.
         seed: Seed of order and draws.
         device: Where to compute.
+
+    Raises:
+        RecipeError: Gradients are to be accumulated, with one update per step.
     """
 
     def __init__(
@@ -79,6 +100,8 @@ class Trainer:
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
+        if settings.update == "step" and settings.accumulate > 1:
+            raise RecipeError(f'train.accumulate: {settings.accumulate} batches need update = "walk", not one update per step')
         self.model = model
         self.data = data
         self.settings = settings
@@ -122,17 +145,16 @@ class Trainer:
         batches = order.split(self.settings.batch_size)[: self.batches_per_epoch]
         while self.progress.position < len(batches) and not self.done:
             chosen = batches[self.progress.position : self.progress.position + self.settings.accumulate]
-            loss = self._update(chosen)
+            descent = self._update(chosen)
             self.progress.position += len(chosen)
             self.progress.update += 1
-            self.progress.loss += loss
-            self.progress.losses += 1
-            yield loss
+            self.progress.note(descent.total, descent.metrics)
+            yield descent.total
         if self.progress.position >= len(batches):
             self.progress.epoch += 1
             self.progress.position = 0
 
-    def _update(self, batches: tuple[Tensor, ...]) -> float:
+    def _update(self, batches: tuple[Tensor, ...]) -> _Descent:
         self.model.train()
         update = self.progress.update
         self.optimisers.scale_rates(self.decay(update, self.total_updates))
@@ -144,11 +166,11 @@ class Trainer:
         descent.finish()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        return descent.total
+        return descent
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
         """A fresh autocast region; one that outlived an update would keep stale bfloat16 weights."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.settings.precision == "bfloat16")
 
     def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
         """All that a checkpoint holds: groups of tensors and JSON data."""
@@ -176,6 +198,7 @@ class _Descent:
         self.per_step = trainer.settings.update == "step"
         self.scale = scale
         self.touched: dict[str, Tensor] = {}
+        self.metrics: dict[str, list[Tensor]] = {}
         self.total = 0.0
 
     def follow(self, losses: Iterator[Loss]) -> None:
@@ -192,7 +215,11 @@ class _Descent:
         for loss in losses:
             name = loss.parameters or DEFAULT
             reached = self.optimisers.parameters(name)
-            (loss.value * self.scale).backward(inputs=reached if several else None)
+            # Operations run backward in the type that they ran forward in, which autocast must not change.
+            with self.trainer.autocast(enabled=False):
+                (loss.value * self.scale).backward(inputs=reached if several else None)
+            for metric, number in loss.metrics.items():
+                self.metrics.setdefault(metric, []).append(number.detach())
             value = loss.value.detach() * self.scale
             self.touched[name] = self.touched[name] + value if name in self.touched else value
             if self.per_step if loss.update is None else loss.update:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chainkit.capabilities import Density, HasMean
-from chainkit.random import Source, uniform
+from chainkit.capabilities import Density
+from chainkit.random import Rows, Source, uniform
 
 
-class Wrapped(Density, HasMean):
+class Wrapped(Density):
     """Adapts a ``torch.distributions`` object whose first batch dimension is the row.
 
     It cannot draw from a generator, so that a draw forks torch's global one, seeded from the
-    source; each row then depends on its batch-mates, which estimators refuse (``Rows``).
+    source; each row then depends on its batch-mates, which figures about single examples refuse
+    (``Rows``). It states no mean, since many of these distributions have none in closed form.
 
     Arguments:
         inner: The distribution; ``inner.sample()`` has the shape [B, *event].
@@ -22,14 +23,17 @@ class Wrapped(Density, HasMean):
     def __init__(self, inner: torch.distributions.Distribution) -> None:
         self.inner = inner
 
-    @property
-    def mean(self) -> Tensor:
-        return self.inner.mean
-
     def sample(self, source: Source = None) -> Tensor:
+        """Draws one state per row.
+
+        Raises:
+            ValueError: The source is ``Rows``.
+        """
         if source is None:
             return self.inner.sample()
-        seed = int(uniform(torch.empty(1, dtype=torch.float64), source).item() * 2**53)
+        if isinstance(source, Rows):
+            raise ValueError(f"{type(self.inner).__name__} of torch.distributions cannot be drawn row by row")
+        seed = int(uniform(torch.empty(1, dtype=torch.float64, device=source.device), source).item() * 2**53)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return self.inner.sample()
