@@ -1,0 +1,85 @@
+"""What this plugin registers."""
+
+from __future__ import annotations
+
+import chainkit
+from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised
+from chainkit.component import Component
+from chainkit_walkback.capabilities import WalksAway
+from chainkit_walkback.configs import (
+    BernoulliConfig,
+    BoundConfig,
+    ConstantConfig,
+    GaussianConfig,
+    GeometricConfig,
+    HeatedConfig,
+    PrintedGaussianConfig,
+    WalkbackConfig,
+)
+
+chainkit_api = (1, 1)
+
+SMALL = {"network": {"type": "mlp", "hidden": [16]}}
+
+
+@chainkit.hookimpl
+def chainkit_processes() -> list[Component]:
+    return [
+        Component(name="heated", config=HeatedConfig, build="chainkit_walkback.heated:build", provides=(WalksAway,)),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_objectives() -> list[Component]:
+    return [
+        Component(
+            name="walkback",
+            config=WalkbackConfig,
+            build="chainkit_walkback.local:build",
+            needs={"operator": (Density,)},
+        ),
+        Component(
+            name="walkback-bound",
+            config=BoundConfig,
+            build="chainkit_walkback.bound:build",
+            needs={"operator": (Density,), "process": (WalksAway,)},
+        ),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_operators() -> list[Component]:
+    return [
+        Component(
+            name="walkback-bernoulli",
+            config=BernoulliConfig,
+            build="chainkit_walkback.bernoulli:build",
+            example=SMALL,
+            provides=(Factorial, Density, HasMean),
+            needs={"dataset": (BinaryStates,)},
+        ),
+        Component(
+            name="walkback-gaussian",
+            config=GaussianConfig,
+            build="chainkit_walkback.gaussian:build",
+            example=SMALL,
+            provides=(Factorial, Density, Reparametrised, HasMean),
+            needs={"dataset": (RealStates,)},
+        ),
+        Component(
+            name="walkback-gaussian-printed",
+            config=PrintedGaussianConfig,
+            build="chainkit_walkback.printed:build",
+            example=SMALL,
+            provides=(Factorial, Density, Reparametrised, HasMean),
+            needs={"dataset": (RealStates,)},
+        ),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_schedules() -> list[Component]:
+    return [
+        Component(name="geometric", config=GeometricConfig, build="chainkit_walkback.schedules:build_geometric"),
+        Component(name="constant", config=ConstantConfig, build="chainkit_walkback.schedules:build_constant"),
+    ]
