@@ -59,3 +59,22 @@ class Infused(Factorial, Reparametrised):
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.log_prob_elementwise(value).flatten(1).sum(1)
+
+    def log_base_ratio(self, value: Tensor) -> Tensor:
+        r"""``log p(value) - log q(value)`` of each row, [B], in nats.
+
+        .. math:: -\sum_i \log\left[(1 - a) + a\, \delta_i(s_i) / p_i(s_i)\right]
+
+        One evaluation of either density, where the difference of two log densities takes three and
+        cancels: exactly 0 at rate 0.
+
+        Arguments:
+            value: s, [B, *event].
+        """
+        if self.rate == 0:
+            return value.new_zeros(len(value))
+        odds = self.target.log_prob_elementwise(value) - self.base.log_prob_elementwise(value)
+        if self.rate == 1:
+            return -odds.flatten(1).sum(1)
+        gain = torch.logaddexp(odds + math.log(self.rate), odds.new_full((), math.log1p(-self.rate)))
+        return -gain.flatten(1).sum(1)

@@ -1,0 +1,26 @@
+"""Figures about chains: bounds and estimates of log p(x), and what to read beside them.
+
+``lower-bound`` and ``importance`` turn log w of several walks per example (:mod:`chainkit.log_weight`)
+into the two figures of note 4 of the infusion paper. ``factorial`` is the baseline that every
+figure of a chain should beat, ``prior-gap`` the part of a walkback or diffusion bound that is lost
+where the walks do not end in the prior.
+
+Figures are computed in the precision of the chain's parameters, never under autocast, and
+accumulated in float64. None depends on how examples share batches.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {"Factorial": "factorial", "Importance": "importance", "LowerBound": "lower_bound", "PriorGap": "prior_gap"}
+
+__all__ = ["Factorial", "Importance", "LowerBound", "PriorGap"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: registering the components does not import torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

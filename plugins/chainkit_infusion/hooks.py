@@ -1,0 +1,91 @@
+"""What this plugin registers."""
+
+from __future__ import annotations
+
+import chainkit
+from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised
+from chainkit.component import Component
+from chainkit_infusion.configs import (
+    BinaryInfusionConfig,
+    DenoisingConfig,
+    IncreasingConfig,
+    InfusionConfig,
+    InfusionGaussianConfig,
+    InfusionIsotropicConfig,
+    LowerBoundConfig,
+)
+
+chainkit_api = (1, 1)
+
+_GAUSSIAN = (Factorial, Density, Reparametrised, HasMean)
+_FACTORIAL = {"operator": (Factorial,), "prior": (Factorial,)}
+_SMALL = {"network": {"type": "mlp", "hidden": [16]}}
+
+
+@chainkit.hookimpl
+def chainkit_schedules() -> list[Component]:
+    """The infusion rate."""
+    return [Component(name="increasing", config=IncreasingConfig, build="chainkit_infusion.rate:build", example={"omega": 0.02})]
+
+
+@chainkit.hookimpl
+def chainkit_processes() -> list[Component]:
+    """The infusion chain, for real and for binary data."""
+    return [
+        Component(
+            name="infusion",
+            config=InfusionConfig,
+            build="chainkit_infusion.process:build",
+            example={"rate": {"type": "increasing", "omega": 0.02}},
+            needs={"dataset": (RealStates,), **_FACTORIAL},
+        ),
+        Component(
+            name="infusion-binary",
+            config=BinaryInfusionConfig,
+            build="chainkit_infusion.process:build_binary",
+            example={"rate": {"type": "increasing", "omega": 0.02}},
+            needs={"dataset": (BinaryStates,), **_FACTORIAL},
+        ),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_operators() -> list[Component]:
+    """Factorial Gaussians."""
+    return [
+        Component(
+            name="infusion-gaussian",
+            config=InfusionGaussianConfig,
+            build="chainkit_infusion.gaussian:build",
+            example=_SMALL,
+            provides=_GAUSSIAN,
+            needs={"dataset": (RealStates,)},
+        ),
+        Component(
+            name="infusion-isotropic",
+            config=InfusionIsotropicConfig,
+            build="chainkit_infusion.isotropic:build",
+            example=_SMALL,
+            provides=_GAUSSIAN,
+            needs={"dataset": (RealStates,)},
+        ),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_objectives() -> list[Component]:
+    """Denoising, and the bound."""
+    return [
+        Component(
+            name="denoising",
+            config=DenoisingConfig,
+            build="chainkit_infusion.objectives:denoising",
+            needs={"operator": (Density,)},
+        ),
+        Component(
+            name="lower-bound",
+            config=LowerBoundConfig,
+            build="chainkit_infusion.objectives:lower_bound",
+            needs={"operator": (Density, Reparametrised), "prior": (Density, Reparametrised)},
+        ),
+    ]
