@@ -24,6 +24,7 @@ SMALL = {"network": {"type": "mlp", "hidden": [16]}}
 
 @chainkit.hookimpl
 def chainkit_processes() -> list[Component]:
+    """The walk away from data."""
     return [
         Component(name="heated", config=HeatedConfig, build="chainkit_walkback.heated:build", provides=(WalksAway,)),
     ]
@@ -31,6 +32,7 @@ def chainkit_processes() -> list[Component]:
 
 @chainkit.hookimpl
 def chainkit_objectives() -> list[Component]:
+    """Algorithm 1, and the full gradient of eq. 8."""
     return [
         Component(
             name="walkback",
@@ -49,6 +51,7 @@ def chainkit_objectives() -> list[Component]:
 
 @chainkit.hookimpl
 def chainkit_operators() -> list[Component]:
+    """Eqs. 11-13."""
     return [
         Component(
             name="walkback-bernoulli",
@@ -79,6 +82,7 @@ def chainkit_operators() -> list[Component]:
 
 @chainkit.hookimpl
 def chainkit_schedules() -> list[Component]:
+    """Temperatures."""
     return [
         Component(name="geometric", config=GeometricConfig, build="chainkit_walkback.schedules:build_geometric"),
         Component(name="constant", config=ConstantConfig, build="chainkit_walkback.schedules:build_constant"),
