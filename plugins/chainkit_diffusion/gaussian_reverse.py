@@ -1,0 +1,55 @@
+r"""The learned reverse of a Gaussian diffusion (Sohl-Dickstein et al. 2015, table App. 1).
+
+.. math:: p(s_{k-1} | s_k) = N(\mu, \mathrm{diag}\, v), \qquad
+    v = \mathrm{sigmoid}(h + \mathrm{logit}\, b_k), \qquad
+    \mu = \sqrt{1 - v}\, s_k + (1 - \sqrt{1 - v})\, g
+
+The network gives g, towards which the state decays, and h, by which the variance departs from that
+of the forward kernel. Around h = g = 0 this is the forward kernel itself, so that an untrained
+operator is near the identity wherever b_k is small, and g stays of the size of the data for every K.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from chainkit import Context, Network, TransitionOperator
+from chainkit.kernel import GaussianKernel
+from chainkit_diffusion.configs import GaussianReverseConfig
+from chainkit_diffusion.gaussian import GaussianDiffusion
+from chainkit_diffusion.steps import pick, silent_at_one, wide
+
+
+class GaussianReverse(TransitionOperator):
+    """A factorial Gaussian with a mean head and a variance head around the forward kernel.
+
+    Arguments:
+        network: The network, with two heads: g and h.
+        process: The diffusion, shared with the training; gives b_k.
+        first_step: What p(x | s_1) is: ``forward``, the forward kernel N(sqrt(1 - b_1) s_1, b_1 I)
+            as in the paper, whatever the network says; or ``learned`` like every other step.
+    """
+
+    def __init__(self, network: Network, process: GaussianDiffusion, *, first_step: Literal["forward", "learned"] = "forward") -> None:
+        super().__init__()
+        self.network = network
+        self.process = process
+        self.first_step = first_step
+
+    def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> GaussianKernel:
+        goal, tilt = (wide(head) for head in self.network(state, k, condition))
+        if self.first_step == "forward":
+            goal, tilt = silent_at_one(goal, k), silent_at_one(tilt, k)
+        log_odds = tilt + pick(self.process.table(state.device).logit, k, tilt)
+        variance = log_odds.sigmoid()
+        # sqrt(1 - v) and 1 - sqrt(1 - v) without cancellation, and with a gradient at b_k = 1.
+        decay = (0.5 * logsigmoid(-log_odds)).exp()
+        return GaussianKernel(decay * state + variance / (1 + decay) * goal, variance)
+
+
+def build(config: GaussianReverseConfig, context: Context) -> GaussianReverse:
+    """The operator that a recipe describes."""
+    return GaussianReverse(context.build(config.network, heads=2), context.process, first_step=config.first_step)

@@ -1,0 +1,122 @@
+"""What this plugin registers."""
+
+from __future__ import annotations
+
+import chainkit
+from chainkit.capabilities import (
+    BinaryStates,
+    Density,
+    Factorial,
+    HasMean,
+    Marginals,
+    Posteriors,
+    RandomAccess,
+    RealStates,
+    Reparametrised,
+    Respaceable,
+)
+from chainkit.component import Component
+from chainkit_diffusion.capabilities import BinomialSteps, GaussianSteps, PredictsNoise
+from chainkit_diffusion.configs import (
+    BernoulliReverseConfig,
+    BinomialDiffusionConfig,
+    CosineConfig,
+    DiffusionBoundConfig,
+    DiffusionSimpleConfig,
+    FixedConfig,
+    GaussianDiffusionConfig,
+    GaussianReverseConfig,
+    HarmonicConfig,
+    LearnedConfig,
+    LinearConfig,
+    NoisePredictionConfig,
+)
+
+chainkit_api = (1, 1)
+
+_ACCESS = (Marginals, Posteriors, RandomAccess)
+_GAUSSIAN = (Factorial, Density, Reparametrised, HasMean)
+_SMALL = {"network": {"type": "mlp", "hidden": [16]}}
+
+
+@chainkit.hookimpl
+def chainkit_schedules() -> list[Component]:
+    """Variance schedules."""
+    return [
+        Component(name="variance-linear", config=LinearConfig, build="chainkit_diffusion.schedules:linear"),
+        Component(name="variance-fixed", config=FixedConfig, build="chainkit_diffusion.schedules:fixed", example={"values": [0.1]}),
+        Component(name="variance-cosine", config=CosineConfig, build="chainkit_diffusion.schedules:cosine"),
+        Component(name="variance-harmonic", config=HarmonicConfig, build="chainkit_diffusion.schedules:harmonic"),
+        Component(name="variance-learned", config=LearnedConfig, build="chainkit_diffusion.schedules:learned"),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_processes() -> list[Component]:
+    """Fixed diffusions."""
+    return [
+        Component(
+            name="diffusion-gaussian",
+            config=GaussianDiffusionConfig,
+            build="chainkit_diffusion.gaussian:build",
+            provides=(*_ACCESS, GaussianSteps),
+            needs={"dataset": (RealStates,)},
+        ),
+        Component(
+            name="diffusion-binomial",
+            config=BinomialDiffusionConfig,
+            build="chainkit_diffusion.binomial:build",
+            provides=(*_ACCESS, BinomialSteps),
+            needs={"dataset": (BinaryStates,)},
+        ),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_operators() -> list[Component]:
+    """Learned reverses."""
+    return [
+        Component(
+            name="diffusion-gaussian",
+            config=GaussianReverseConfig,
+            build="chainkit_diffusion.gaussian_reverse:build",
+            example=_SMALL,
+            provides=_GAUSSIAN,
+            needs={"dataset": (RealStates,), "process": (GaussianSteps,)},
+        ),
+        Component(
+            name="diffusion-bernoulli",
+            config=BernoulliReverseConfig,
+            build="chainkit_diffusion.bernoulli_reverse:build",
+            example=_SMALL,
+            provides=(Factorial, Density, HasMean),
+            needs={"dataset": (BinaryStates,), "process": (BinomialSteps,)},
+        ),
+        Component(
+            name="noise-prediction",
+            config=NoisePredictionConfig,
+            build="chainkit_diffusion.noise_prediction:build",
+            example=_SMALL,
+            provides=(*_GAUSSIAN, PredictsNoise, Respaceable),
+            needs={"dataset": (RealStates,), "process": (GaussianSteps,)},
+        ),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_objectives() -> list[Component]:
+    """What they are trained on."""
+    return [
+        Component(
+            name="diffusion-bound",
+            config=DiffusionBoundConfig,
+            build="chainkit_diffusion.bound:build",
+            needs={"process": (Posteriors,), "operator": (Density,), "prior": (Density,)},
+        ),
+        Component(
+            name="diffusion-simple",
+            config=DiffusionSimpleConfig,
+            build="chainkit_diffusion.simple:build",
+            needs={"process": (RandomAccess, GaussianSteps), "operator": (PredictsNoise,)},
+        ),
+    ]
