@@ -226,7 +226,8 @@ class HeartbeatConfig(DrawnConfig):
     labels: bool = False
 
 
-def _below_one(instance: Any, attribute: Any, value: float) -> None:
+def leaves_training_examples(instance: Any, attribute: Any, value: float) -> None:
+    """The fractions ``valid`` and ``test``, of which this validates the latter, are together below 1."""
     if instance.valid + value >= 1:
         raise ValueError(f"leaves no training examples: valid + test is {instance.valid + value}")
 
@@ -252,5 +253,5 @@ class ArraysConfig(LabelledPixelConfig):
 
     path: str
     valid: float = field(default=0.1, validator=between(0, 1))
-    test: float = field(default=0.1, validator=[between(0, 1), _below_one])
+    test: float = field(default=0.1, validator=[between(0, 1), leaves_training_examples])
     layout: Literal["as-is", "rows-columns", "rows-columns-channels"] = "as-is"
