@@ -52,75 +52,81 @@ def _reason(error: Exception) -> str:
     return text
 
 
-def split_arrays(path: Path, arrays: Mapping[str, np.ndarray], fractions: Mapping[str, float]) -> dict[str, dict[str, np.ndarray]]:
-    """Values (``x``) and, where there are some, labels (``y``) by split.
+def split_arrays(path: Path, arrays: Mapping[str, Tensor], fractions: Mapping[str, float]) -> dict[str, Split]:
+    """The splits of a file.
 
     Arguments:
         path: The file, for messages.
-        arrays: Arrays named as in :data:`MEMBERS`.
+        arrays: Values and labels, named as in :data:`MEMBERS`, ``x_train`` among them.
         fractions: Fraction of the training examples, counted from their end, for each split that
             has no array of its own.
 
     Raises:
-        DataError: There is no ``x_train``, a split has labels for other examples than its own, or
-            fewer than two training examples are left.
+        DataError: A split has labels for other examples than its own, or fewer than two training
+            examples are left.
     """
-    if "x_train" not in arrays:
-        raise DataError(f"{path}: has no x_train")
-    found = {split: {name[0]: arrays[name] for name in (f"x_{split}", f"y_{split}") if name in arrays} for split in SPLITS}
-    for split, parts in found.items():
-        lengths = {len(part) if part.ndim else 0 for part in parts.values()}
-        if parts and ("x" not in parts or len(lengths) > 1 or lengths == {0}):
-            raise DataError(f"{path}: x_{split} and y_{split} must hold the same number of examples, at least one")
+    found: dict[str, Split] = {}
+    for split in SPLITS:
+        values, labels = arrays.get(f"x_{split}"), arrays.get(f"y_{split}")
+        if labels is not None and (values is None or len(values) != len(labels)):
+            raise DataError(f"{path}: x_{split} and y_{split} must hold the same number of examples")
+        if values is not None:
+            found[split] = Split(values=values, labels=labels)
     train = found["train"]
-    left = total = len(train["x"])
+    left = len(train)
     for split in reversed(SPLITS[1:]):
-        if not found[split] and fractions[split]:
-            first = left - max(1, round(total * fractions[split]))
-            found[split] = {letter: part[max(first, 0) : left] for letter, part in train.items()}
+        if split not in found and fractions[split]:
+            first = left - max(1, round(len(train) * fractions[split]))
+            found[split] = _piece(train, max(first, 0), left)
             left = first
     if left < 2:
-        raise DataError(f"{path}: {total} example{'s' * (total != 1)} leave fewer than two to train on")
-    found["train"] = {letter: part[:left] for letter, part in train.items()}
-    return {split: parts for split, parts in found.items() if parts}
+        raise DataError(f"{path}: {len(train)} example{'s' * (len(train) != 1)} leave fewer than two to train on")
+    return {**found, "train": _piece(train, 0, left)}
 
 
-def _values(path: Path, name: str, array: np.ndarray) -> Tensor:
+def _piece(split: Split, first: int, last: int) -> Split:
+    return Split(values=split.values[first:last], labels=None if split.labels is None else split.labels[first:last])
+
+
+def _values(path: Path, name: str, array: np.ndarray, config: ArraysConfig) -> Tensor:
     """Checked values: uint8 ones as they are, possibly mapped; Boolean ones as uint8; floating ones as float32."""
-    if array.ndim < 2 or not array[0].size:
+    if array.ndim < 2 or 0 in array.shape:
         raise DataError(f"{path}: {name} has shape {array.shape}, not [examples, ...]")
-    if array.dtype == np.uint8:
-        return torch.from_numpy(array)
-    if array.dtype == np.bool_:
-        return torch.from_numpy(array.view(np.uint8))
-    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
-        raise DataError(f"{path}: {name} has dtype {array.dtype}, not uint8, bool, float32 or float64")
+    kind, what = array.dtype.kind, f"{path}: {name}"
+    if not (array.dtype in (np.uint8, np.bool_) or (kind == "f" and array.dtype.itemsize in (4, 8))):
+        raise DataError(f"{what} has dtype {array.dtype}, not uint8, bool, float32 or float64")
+    if kind == "b" and config.binarize != "none":
+        raise DataError(f"{what} is Boolean, zeros and ones already; leave binarize out")
+    if kind != "u" and config.dequantize:
+        raise DataError(f"{what} has dtype {array.dtype}, and dequantize needs uint8")
+    if kind != "f":
+        return _arranged(what, torch.from_numpy(array.view(np.uint8)), config.layout)
     values = torch.from_numpy(array.astype(np.float32, copy=False))
-    _require(path, name, values, "a value that is not a finite number", torch.isfinite)
-    return values
+    _require(what, values, "a value that is not a finite number", torch.isfinite)
+    if config.binarize != "none":
+        _require(what, values, "a value outside [0, 1]", lambda block: (block >= 0) & (block <= 1))
+    return _arranged(what, values, config.layout)
 
 
-def _require(path: Path, name: str, values: Tensor, wrong: str, test: Callable[[Tensor], Tensor]) -> None:
+def _require(what: str, values: Tensor, wrong: str, test: Callable[[Tensor], Tensor]) -> None:
     for number, block in enumerate(values.split(ROWS)):
         bad = (~test(block)).nonzero()
         if len(bad):
             position = [number * ROWS + int(bad[0, 0]), *bad[0, 1:].tolist()]
-            raise DataError(f"{path}: {name} has {wrong}, {block[tuple(bad[0])]:g} at index {position}")
+            raise DataError(f"{what} has {wrong}, {block[tuple(bad[0])]:g} at index {position}")
 
 
-def _arranged(path: Path, name: str, values: Tensor, layout: str) -> Tensor:
+def _arranged(what: str, values: Tensor, layout: str) -> Tensor:
     axes = {"rows-columns": 3, "rows-columns-channels": 4}.get(layout, values.dim())
     if values.dim() != axes:
-        raise DataError(f"{path}: {name} has shape {tuple(values.shape)}, which does not fit the layout {layout}")
+        raise DataError(f"{what} has shape {tuple(values.shape)}, which does not fit the layout {layout}")
     if layout == "rows-columns":
         return values.unsqueeze(1)
     return values.permute(0, 3, 1, 2) if layout == "rows-columns-channels" else values
 
 
-def _labels(path: Path, name: str, array: np.ndarray | None) -> Tensor | None:
-    if array is None:
-        return None
-    if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0:
+def _labels(path: Path, name: str, array: np.ndarray) -> Tensor:
+    if array.ndim != 1 or array.dtype.kind not in "iu" or array.min(initial=0) < 0:
         raise DataError(f"{path}: {name} must be classes 0, 1, 2, ... of an integer type, one per example")
     return torch.from_numpy(array.astype(np.int64))
 
@@ -132,36 +138,24 @@ def build_arrays(config: ArraysConfig, context: Context) -> Data:
         DataError: The file or what it holds cannot be used; the message names it and says why.
     """
     path = Path(config.path).expanduser()
-    parts = split_arrays(path, read_arrays(path), {"valid": config.valid, "test": config.test})
-    splits = {
-        split: Split(
-            values=_arranged(path, f"x_{split}", _values(path, f"x_{split}", part["x"]), config.layout),
-            labels=_labels(path, f"y_{split}", part.get("y")),
-        )
-        for split, part in parts.items()
-    }
-    if len({(part["x"].dtype.kind, part["x"].shape[1:]) for part in parts.values()}) > 1:
+    arrays = read_arrays(path)
+    if "x_train" not in arrays:
+        raise DataError(f"{path}: has no x_train")
+    kinds = {array.dtype.kind for name, array in arrays.items() if name.startswith("x")}
+    tensors = {name: _values(path, name, array, config) for name, array in arrays.items() if name.startswith("x")}
+    if len(kinds) > 1 or len({values.shape[1:] for values in tensors.values()}) > 1:
         raise DataError(f"{path}: the splits differ in shape or dtype")
-    return _prepared(path, splits, config, parts["train"]["x"].dtype.kind)
+    tensors |= {name: _labels(path, name, array) for name, array in arrays.items() if name.startswith("y")}
+    splits = split_arrays(path, tensors, {"valid": config.valid, "test": config.test})
+    classes = _class_count(path, splits) if config.labels else None
+    data = prepare(path.stem, splits, config, classes, scale=None if kinds == {"u"} else 1)
+    if kinds == {"b"}:
+        data.preparation = Given("zeros and ones", binary=True)
+    return data
 
 
-def _prepared(path: Path, splits: dict[str, Split], config: ArraysConfig, kind: str) -> Data:
-    """The dataset, by the kind of its values: ``u``, ``b`` or ``f``, as numpy calls them."""
-    name, classes = path.stem, None
-    if config.labels:
-        if any(split.labels is None for split in splits.values()):
-            raise DataError(f"{path}: labels are wanted, and a split has no y array")
-        classes = 1 + max(int(split.labels.max()) for split in splits.values() if split.labels is not None)
-    if kind == "u":
-        return prepare(name, splits, config, classes)
-    if config.dequantize:
-        raise DataError(f"{path}: dequantize needs uint8 values")
-    if kind == "f":
-        if config.binarize != "none":
-            for split, content in splits.items():
-                _require(path, f"x_{split}", content.values, "a value outside [0, 1]", lambda block: (block >= 0) & (block <= 1))
-        return prepare(name, splits, config, classes, scale=1)
-    if config.binarize != "none":
-        raise DataError(f"{path}: its values are Boolean, zeros and ones already; leave binarize out")
-    data = prepare(name, splits, config, classes, scale=1)
-    return Data(name, data.splits, Given("zeros and ones", binary=True), classes)
+def _class_count(path: Path, splits: Mapping[str, Split]) -> int:
+    labels = [split.labels for split in splits.values() if split.labels is not None]
+    if len(labels) < len(splits):
+        raise DataError(f"{path}: labels are wanted, and a split has no y array")
+    return 1 + max(int(own.max()) for own in labels)
