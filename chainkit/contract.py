@@ -1,0 +1,106 @@
+"""What a plugin must keep to, checked when it is loaded.
+
+Each check raises a :class:`PluginError` whose message says what is wrong, and how to put it right
+where that is not plain.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pluggy
+
+from chainkit import API_VERSION, __version__, hookspecs
+from chainkit.component import HOOKS, Component
+from chainkit.errors import PluginError
+from chainkit.registry import suggest
+
+SPECIFIED = [name for name in vars(hookspecs) if name.startswith("chainkit_")]
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+REFERENCE = re.compile(r"[\w.]+:\w+")
+
+
+def registers(hook: str) -> bool:
+    """Whether a hook is called once, when its plugin is loaded."""
+    return hook in HOOKS.values() or hook == "chainkit_recipes"
+
+
+def check_api(plugin: object) -> None:
+    """The plugin states the range of API versions that it was written for, and ours lies in it."""
+    match getattr(plugin, "chainkit_api", None):
+        case (int(low), int(high)) if low <= high:
+            if not low <= API_VERSION <= high:
+                remedy = "update chainkit" if low > API_VERSION else "update the plugin"
+                raise PluginError(
+                    f"it was written for chainkit API {low} to {high}, and chainkit {__version__} has {API_VERSION}: {remedy}"
+                )
+        case None:
+            raise PluginError(f"it does not state its API range, such as chainkit_api = ({API_VERSION}, {API_VERSION})")
+        case other:
+            raise PluginError(f"chainkit_api is a pair of integers (lowest, highest), not {other!r}")
+
+
+def check_marks(plugin: object) -> None:
+    """Every function that is named like a hook is marked as a plain one."""
+    for hook in SPECIFIED:
+        function = getattr(plugin, hook, None)
+        mark = getattr(function, "chainkit_impl", None)
+        if inspect.isroutine(function) and mark is None:
+            raise PluginError(f"{hook} is not marked with @chainkit.hookimpl")
+        if mark and (mark["wrapper"] or mark["hookwrapper"]):
+            raise PluginError(f"{hook} is a wrapper, which chainkit's hooks cannot have")
+
+
+def check_hooks(callers: Iterable[pluggy.HookCaller]) -> None:
+    """Every hook that is implemented exists."""
+    for caller in callers:
+        if not caller.has_spec() and not all(impl.optionalhook for impl in caller.get_hookimpls()):
+            raise PluginError(f"there is no hook {caller.name!r}{suggest(caller.name, SPECIFIED)}")
+
+
+def components(hook: str, answer: Any) -> list[Component]:
+    """What a registration hook returned, checked: a list of components with names of their own."""
+    if not isinstance(answer, (list, tuple)):
+        raise PluginError(f"{hook} returned a {type(answer).__name__}, not a list of Component")
+    seen: set[str] = set()
+    for component in answer:
+        if not isinstance(component, Component):
+            raise PluginError(f"{hook} returned a list with a {type(component).__name__} in it, not only Component")
+        check_component(hook, component)
+        if component.name in seen:
+            raise PluginError(f"{hook} registers the name {component.name!r} twice")
+        seen.add(component.name)
+    return list(answer)
+
+
+def check_component(hook: str, component: Component) -> None:
+    """A component has a name that a recipe can write, a config class that it can fill, and a builder."""
+    name = component.name
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise PluginError(f"{hook}: a name is made of a-z, 0-9, dots and dashes, not {name!r}")
+    if not (isinstance(component.config, type) and attrs.has(component.config)):
+        raise PluginError(f"{hook}: the config of {name!r} is not an attrs class")
+    if not (callable(component.build) or (isinstance(component.build, str) and REFERENCE.fullmatch(component.build))):
+        raise PluginError(f"{hook}: the build of {name!r} is neither a function nor a reference 'package.module:function'")
+    for field in attrs.fields(component.config):
+        if field.name == "type" or not field.kw_only:
+            raise PluginError(
+                f"{hook}: the config field {field.name!r} of {name!r} is {'reserved' if field.kw_only else 'not keyword-only'}"
+            )
+    try:
+        typing.get_type_hints(component.config, include_extras=True)
+    except Exception as error:
+        raise PluginError(f"{hook}: the config of {name!r} has an annotation that cannot be resolved: {error}") from error
+
+
+def folders(answer: Any) -> list[Path]:
+    """What ``chainkit_recipes`` returned, checked."""
+    if not (isinstance(answer, (list, tuple)) and all(isinstance(folder, Path) for folder in answer)):
+        raise PluginError("chainkit_recipes returned something else than a list of Path")
+    return list(answer)

@@ -1,0 +1,250 @@
+"""The plugin host: loads the entry points of the group ``chainkit`` and calls their hooks.
+
+A plugin is loaded whole or not at all. Whatever goes wrong while one is loaded (it cannot be
+imported, it exits, it returns something that is no component, it misspells a hook, it was written
+for another API) withdraws that plugin alone: one line on stderr says which plugin of which
+distribution and why, and so does every later error about a name that might have been its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from chainkit import contract, hookspecs
+from chainkit.component import HOOKS
+from chainkit.discovery import Found, discover
+from chainkit.errors import ChainkitError, PluginError
+from chainkit.plugin import Plugin
+from chainkit.registry import Registry, clash, suggest
+
+SLOW = 3.0
+"""Seconds after which a plugin is said to be slow to load."""
+
+
+class Host:
+    """The loaded plugins.
+
+    Arguments:
+        strict: Whether trouble with a plugin is an error instead of a warning.
+
+    Attributes:
+        manager: The pluggy manager; an object with lifecycle hooks may be registered for one run.
+        registry: The components.
+        plugins: A record of every plugin, the missing ones too.
+        recipes: Folders of recipes, by the plugin that ships them.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.manager = pluggy.PluginManager("chainkit")
+        self.manager.add_hookspecs(hookspecs)
+        self.plugins: list[Plugin] = []
+        self.registry = Registry(self.plugins)
+        self.recipes: list[tuple[Plugin, Path]] = []
+
+    def add(self, plugin: object, name: str, *, distribution: str = "", version: str = "") -> Plugin:
+        """Loads an object or module as a plugin, as if an entry point had named it.
+
+        Arguments:
+            plugin: It implements hooks and states ``chainkit_api``.
+            name: Name of the plugin.
+            distribution: Name of its distribution.
+            version: Version of its distribution.
+
+        Raises:
+            PluginError: It cannot be loaded, and the host is strict.
+        """
+        record = Plugin(name=name, id=name, distribution=distribution, version=version)
+        self.load(record, lambda: plugin)
+        return record
+
+    def load(self, record: Plugin, get: Callable[[], object]) -> None:
+        """Loads a plugin, or records why it cannot be loaded.
+
+        Arguments:
+            record: The record to fill in and keep.
+            get: Imports the plugin.
+
+        Raises:
+            PluginError: It cannot be loaded, and the host is strict.
+            ValueError: Its id is taken.
+        """
+        if any(plugin.id == record.id for plugin in self.plugins):
+            raise ValueError(f"there is a plugin {record.id} already")
+        self.plugins.append(record)
+        began, torch_before = time.perf_counter(), "torch" in sys.modules
+        try:
+            with redirect_stdout(sys.stderr):
+                self._register(record, get())
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            self._break(record, _explain(error))
+        record.seconds = time.perf_counter() - began
+        if "torch" in sys.modules and not torch_before:
+            self.note(record, "it imports torch while it is loaded, which makes every command slow")
+        elif record.seconds > SLOW:
+            self.note(record, f"it takes {record.seconds:.1f} s to load, which makes every command slow")
+
+    def _register(self, record: Plugin, plugin: object) -> None:
+        contract.check_api(plugin)
+        contract.check_marks(plugin)
+        if (other := self.manager.get_name(plugin)) is not None:
+            raise PluginError(f"its module is that of plugin {other}")
+        self.manager.register(plugin, name=record.id)
+        callers = self.manager.get_hookcallers(plugin) or []
+        contract.check_hooks(callers)
+        record.hooks = sorted(caller.name for caller in callers)
+        answers = {caller.name: _answer(caller, plugin) for caller in callers if contract.registers(caller.name)}
+        for kind, hook in HOOKS.items():
+            for component in contract.components(hook, answers.get(hook, [])):
+                self.registry.add(record, kind, component)
+                record.components.append(f"{kind}:{component.name}")
+        self.recipes += [(record, folder) for folder in contract.folders(answers.get("chainkit_recipes", []))]
+
+    def _break(self, record: Plugin, reason: str) -> None:
+        record.state, record.reason, record.components = "broken", reason, []
+        self.registry.withdraw(record)
+        self.recipes = [(owner, folder) for owner, folder in self.recipes if owner is not record]
+        if self.manager.has_plugin(record.id):
+            self.manager.unregister(name=record.id)
+        self.complain(f"{record} could not be loaded: {reason}")
+
+    def note(self, record: Plugin, note: str) -> None:
+        """Says and records that something is wrong with a plugin that works."""
+        record.notes.append(note)
+        self.complain(f"{record}: {note}")
+
+    def complain(self, line: str) -> None:
+        """Warns on stderr in one line.
+
+        Raises:
+            PluginError: The host is strict.
+        """
+        if self.strict:
+            raise PluginError(line)
+        print(f"chainkit: warning: {line}", file=sys.stderr)
+
+    def call(self, hook: str, **arguments: Any) -> dict[str, Any]:
+        """Calls a hook of every plugin that implements it.
+
+        A plugin that raises is reported and unregistered, and the others are called: an observer
+        never stops a run. Only an error meant for the user (:class:`ChainkitError`) is passed on.
+
+        Arguments:
+            hook: Name of the hook.
+            arguments: Its arguments.
+
+        Returns:
+            By plugin id, what each returned, in pluggy's order: the last one registered comes first.
+
+        Raises:
+            PluginError: A plugin raised, and the host is strict.
+        """
+        answers = {}
+        for impl in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+            try:
+                with redirect_stdout(sys.stderr):
+                    answers[impl.plugin_name] = impl.function(*(arguments[name] for name in impl.argnames))
+            except ChainkitError:
+                raise
+            except Exception as error:
+                self._drop(impl.plugin_name, hook, error)
+        return answers
+
+    def _drop(self, id: str, hook: str, error: Exception) -> None:
+        record = next((plugin for plugin in self.plugins if plugin.id == id), Plugin(name=id, id=id))
+        reason = f"{hook} raised {_explain(error)}"
+        record.notes.append(reason)
+        self.manager.unregister(name=id)
+        if self.strict:
+            raise PluginError(f"{record}: {reason}") from error
+        self.complain(f"{record}: {reason}; its hooks are not called any more")
+
+    @contextmanager
+    def observing(self, observers: Mapping[str, object]) -> Iterator[None]:
+        """Registers objects with lifecycle hooks for the time of a ``with`` block.
+
+        Arguments:
+            observers: The objects, by a name that is unique among plugins.
+
+        Raises:
+            PluginError: One misspells a hook or its arguments.
+        """
+        registered = []
+        try:
+            for name, observer in observers.items():
+                registered.append(name)
+                try:
+                    contract.check_marks(observer)
+                    self.manager.register(observer, name=name)
+                    contract.check_hooks(self.manager.get_hookcallers(observer) or [])
+                except (ValueError, pluggy.PluginValidationError) as error:
+                    raise PluginError(f"observer {name}: {_explain(error)}") from error
+            yield
+        finally:
+            for name in registered:
+                if self.manager.has_plugin(name):
+                    self.manager.unregister(name=name)
+
+
+def _answer(caller: pluggy.HookCaller, plugin: object) -> Any:
+    [impl] = [impl for impl in caller.get_hookimpls() if impl.plugin is plugin]
+    try:
+        return impl.function()
+    except Exception as error:
+        raise PluginError(f"{caller.name} raised {_explain(error)}") from error
+
+
+def _explain(error: BaseException) -> str:
+    """One line that says what happened, and where if it was not our own check that found it."""
+    if isinstance(error, PluginError):
+        return str(error)
+    words = " ".join(str(error).split())[:300]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""
+    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
+
+
+def load_plugins(*, disabled: Iterable[str] = (), strict: bool = False) -> Host:
+    """Loads every installed plugin.
+
+    Arguments:
+        disabled: Plugins to leave out, by name, id or distribution; those that the environment
+            variable ``CHAINKIT_DISABLE_PLUGINS`` lists, separated by commas, are left out too.
+        strict: Trouble with a plugin is an error; so it is if ``CHAINKIT_STRICT_PLUGINS`` is set
+            to anything but 0.
+
+    Raises:
+        PluginError: A plugin cannot be loaded or clashes with another, and the host is strict.
+    """
+    left_out = {*disabled, *filter(None, os.environ.get("CHAINKIT_DISABLE_PLUGINS", "").replace(" ", "").split(","))}
+    host = Host(strict or os.environ.get("CHAINKIT_STRICT_PLUGINS", "0") not in ("", "0"))
+    for found in discover():
+        _load_found(host, found, left_out)
+    for name in sorted(left_out):
+        if not any(plugin.answers_to(name) for plugin in host.plugins):
+            host.complain(f"there is no plugin {name!r} to disable{suggest(name, [plugin.name for plugin in host.plugins])}")
+    for entries in host.registry.clashes():
+        host.complain(clash(entries))
+    return host
+
+
+def _load_found(host: Host, found: Found, left_out: set[str]) -> None:
+    record = found.record
+    if any(record.answers_to(name) for name in left_out):
+        record.state = "disabled"
+        host.plugins.append(record)
+        return
+    host.load(record, found.load)
+    if found.note:
+        host.note(record, found.note)
