@@ -57,14 +57,14 @@ def pick(column: Tensor, k: int | Tensor, like: Tensor) -> Tensor:
         like: A state [B, *event].
 
     Returns:
-        A tensor [] or [B, 1, ..., 1] of the precision of ``like``, float32 or wider.
+        A tensor [] or [B, 1, ..., 1] of the precision of ``like``.
 
     Raises:
         IndexError: There is no step k.
     """
     if isinstance(k, int) and not 1 <= k <= len(column):
         raise IndexError(f"step {k} of a diffusion of {len(column)} steps")
-    numbers = column[k - 1].to(torch.promote_types(like.dtype, torch.float32))
+    numbers = column[k - 1].to(like.dtype)
     return per_row(numbers, like) if isinstance(k, Tensor) else numbers
 
 
