@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
 
 from chainkit.batch import Batch
@@ -23,6 +24,9 @@ from chainkit.process import ForwardProcess
 from chainkit.recipe.schema import TrainTable
 from chainkit.training import Trainer
 from chainkit.transition import Transition, log_ratio
+
+settings.register_profile("core", deadline=None, derandomize=True)
+settings.load_profile("core")
 
 
 class StandardNormal(Prior):
