@@ -1,0 +1,102 @@
+r"""Batch normalisation with parameters and statistics of its own for every step.
+
+.. math:: y = \gamma_k \frac{h - m_k}{\sqrt{v_k + \epsilon}} + \beta_k
+
+(infusion paper, section 3.5, footnote 5, and appendix A.1). All else in a network may be shared by
+the steps; the distribution of its activations still changes from noise to data.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from chainkit.statistics import RunningStatistics
+from chainkit_networks.steps import by_step, step_row
+
+
+class StepBatchNorm(nn.Module, RunningStatistics):
+    """Batch normalisation per step, over [B, features] or [B, features, *space].
+
+    While training, m_k and v_k are those of the rows that sit at step k; in evaluation they are the
+    running ones. The running variance is the biased one, by which training divides too: once the
+    statistics of a step are those of a single batch, evaluation gives exactly what training gave
+    (torch's own layer keeps the unbiased one). Parameters and statistics keep their type under
+    autocast.
+
+    Arguments:
+        features: Number of features or channels.
+        steps: K, 1 or more.
+        momentum: Weight of a new batch in the running statistics of its step, in (0, 1], or None
+            for the average over all batches since the reset.
+        eps: epsilon > 0, in squared units of the input.
+
+    Raises:
+        ValueError: While training, a step has only one value per feature in the batch.
+        IndexError: A step outside 1..K.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, features: int, steps: int, *, momentum: float | None = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.features = features
+        self.steps = steps
+        self.momentum = momentum
+        self.eps = eps
+        self.track_running_stats = True
+        self.weight = nn.Parameter(torch.ones(steps, features))
+        self.bias = nn.Parameter(torch.zeros(steps, features))
+        self.register_buffer("running_mean", torch.zeros(steps, features))
+        self.register_buffer("running_var", torch.ones(steps, features))
+        self.register_buffer("num_batches_tracked", torch.zeros(steps, dtype=torch.long))
+
+    def reset_running_stats(self) -> None:
+        self.running_mean.zero_()
+        self.running_var.fill_(1)
+        self.num_batches_tracked.zero_()
+
+    def forward(self, values: Tensor, k: int | Tensor) -> Tensor:
+        """Normalises values.
+
+        Arguments:
+            values: h, [B, features] or [B, features, *space].
+            k: Step index in 1..K, an int or a LongTensor [B].
+        """
+        if isinstance(k, Tensor):
+            return by_step(self._at_one_step, values, k) if self.training else self._gathered(values, k)
+        return self._at_one_step(values, k)
+
+    def _at_one_step(self, values: Tensor, k: int) -> Tensor:
+        row = step_row(k, self.steps)
+        weight, bias = self.weight[row], self.bias[row]
+        if not self.training:
+            return functional.batch_norm(values, self.running_mean[row], self.running_var[row], weight, bias, eps=self.eps)
+        count = values.numel() // self.features
+        if count < 2:
+            raise ValueError(f"one example at step {k}: normalisation per step needs two or more of every step in a batch")
+        if not self.track_running_stats:
+            return functional.batch_norm(values, None, None, weight, bias, training=True, eps=self.eps)
+        mean, variance = torch.zeros_like(self.running_mean[row]), torch.zeros_like(self.running_var[row])
+        normalised = functional.batch_norm(values, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
+        # Not in place: autograd keeps the variance that it was given.
+        self._track(row, mean, variance * ((count - 1) / count))
+        return normalised
+
+    def _track(self, row: int, mean: Tensor, variance: Tensor) -> None:
+        self.num_batches_tracked[row] += 1
+        momentum = 1 / int(self.num_batches_tracked[row]) if self.momentum is None else self.momentum
+        self.running_mean[row].lerp_(mean, momentum)
+        self.running_var[row].lerp_(variance, momentum)
+
+    def _gathered(self, values: Tensor, k: Tensor) -> Tensor:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        rows, shape = step_row(k, self.steps), (-1, self.features, *[1] * (values.dim() - 2))
+        return (values * scale[rows].view(shape) + shift[rows].view(shape)).to(values.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.features}, steps={self.steps}, momentum={self.momentum}, eps={self.eps}"
