@@ -6,9 +6,9 @@ import torch
 
 from chainkit.component import Context
 from chainkit.data import Data, Split
+from chainkit.packages import imported
 from chainkit.random import seeded
 from chainkit_datasets.configs import DigitsConfig
-from chainkit_datasets.packages import imported
 from chainkit_datasets.preparation import prepare
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from chainkit.errors import DataError
 from chainkit.interrupt import poll
-from chainkit_datasets.packages import imported
+from chainkit.packages import imported
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage

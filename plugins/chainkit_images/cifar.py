@@ -14,7 +14,7 @@ from torch import Tensor
 from chainkit.component import Context
 from chainkit.data import Data
 from chainkit.errors import DataError
-from chainkit_datasets.packages import imported
+from chainkit.packages import imported
 from chainkit_images.configs import CifarConfig
 from chainkit_images.source import data_root, obtained, split_off, torchvision_datasets
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chainkit.data import Data, Split
 from chainkit.errors import DataError
-from chainkit_datasets.packages import imported
+from chainkit.packages import imported
 from chainkit_datasets.preparation import prepare
 from chainkit_images.configs import TorchvisionConfig
 

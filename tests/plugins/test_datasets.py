@@ -12,9 +12,9 @@ import torch
 from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealStates
 from chainkit.component import Context
 from chainkit.errors import MissingPackage
+from chainkit.packages import imported
 from chainkit_datasets.configs import DigitsConfig, HeartbeatConfig
 from chainkit_datasets.hooks import chainkit_datasets
-from chainkit_datasets.packages import imported
 from chainkit_datasets.patches import COLUMNS, photographs
 from chainkit_datasets.plane import ROLL, roll_moments
 
@@ -114,11 +114,11 @@ def test_more_held_out_digits_than_there_are_is_refused():
 
 
 def test_the_swiss_rolls_moments_are_those_of_its_distribution():
-    t = torch.linspace(*ROLL, 2_000_001, dtype=torch.float64)
+    t = torch.linspace(*ROLL, 200_001, dtype=torch.float64)
     curve = torch.stack([t * t.cos(), t * t.sin()], dim=1)
     mean, scale = roll_moments(0.5)
     torch.testing.assert_close(mean, curve.mean(0), rtol=0, atol=1e-4)
-    torch.testing.assert_close(scale.square(), curve.var(0) + 0.25, rtol=1e-5, atol=0)
+    torch.testing.assert_close(scale.square(), curve.var(0) + 0.25, rtol=1e-4, atol=0)
 
 
 def test_a_standardised_swiss_roll_has_mean_zero_and_variance_one():
@@ -133,8 +133,8 @@ def test_a_standardised_swiss_roll_has_mean_zero_and_variance_one():
 def test_the_swiss_rolls_optimum_is_set_by_its_noise(noise, bits):
     """E log2 p(x) of the true density, p(x) by quadrature over t, against the published optimum."""
     mean, scale = roll_moments(noise)
-    points = build("swiss-roll", n=2000, noise=noise).split("train").values.double() * scale + mean
-    t = torch.linspace(*ROLL, 20_001, dtype=torch.float64)
+    points = build("swiss-roll", n=1000, noise=noise).split("train").values.double() * scale + mean
+    t = torch.linspace(*ROLL, 8001, dtype=torch.float64)
     t = (t[1:] + t[:-1]) / 2
     curve = torch.stack([t * t.cos(), t * t.sin()], dim=1)
     squares = torch.cat([torch.cdist(block, curve).square() for block in points.split(200)])

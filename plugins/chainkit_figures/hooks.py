@@ -1,0 +1,72 @@
+"""When pictures are drawn: whenever samples are, and a curve of training at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import chainkit
+from chainkit.errors import MissingPackage
+from chainkit.packages import imported
+
+if TYPE_CHECKING:
+    from chainkit.chain import Samples
+    from chainkit.run import Run
+
+chainkit_api = (1, 1)
+
+_told: set[Path] = set()
+"""Runs that were told that nothing can be drawn, so that it is said once."""
+
+
+def _can_draw(run: Run) -> bool:
+    try:
+        imported("matplotlib.figure", "pip install matplotlib")
+    except MissingPackage as error:
+        if run.path not in _told:
+            run.say(f"no pictures: {error}")
+        _told.add(run.path)
+        return False
+    return True
+
+
+def _save(run: Run, figures: dict[str, Any], suffix: str = "") -> None:
+    folder = run.path / "pictures"
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}{suffix}.png")
+
+
+@chainkit.hookimpl
+def chainkit_samples(run: Run, samples: Samples) -> None:
+    """Draws ``samples.png``, ``means.png`` and ``chain.png``; while training only ``samples-epoch-0003.png``.
+
+    Arguments:
+        run: The run.
+        samples: The samples, on the CPU.
+    """
+    if not _can_draw(run):
+        return
+    from chainkit_figures.draw import pictures
+
+    if run.finished:
+        _save(run, pictures(samples, run.data))
+    else:
+        drawn = pictures(samples, run.data, names=("samples",))
+        _save(run, drawn, f"-epoch-{run.epoch:04d}")
+
+
+@chainkit.hookimpl
+def chainkit_run_end(run: Run) -> None:
+    """Draws ``training.png``, the figures in ``metrics.jsonl`` by update, if there are any.
+
+    Arguments:
+        run: The run.
+    """
+    if not _can_draw(run):
+        return
+    from chainkit_figures.training import training_curves
+
+    curves = training_curves(run.path / "metrics.jsonl")
+    if curves is not None:
+        _save(run, {"training": curves})

@@ -1,0 +1,208 @@
+"""Pictures: what is drawn of which data, and that nothing about drawing stops a run."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import chainkit
+from chainkit.chain import Samples
+from chainkit.packages import imported
+from chainkit_figures import hooks
+from chainkit_figures.draw import pictures, rendered, value_range
+from chainkit_figures.images import as_images, evenly, grid, image_shape, states_on_the_way, strip
+from chainkit_figures.training import training_curves
+
+
+def source(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def data(*shape, low=0.0, high=1.0):
+    return chainkit.Data.of(low + (high - low) * torch.rand(30, *shape, generator=source()))
+
+
+def samples(*shape, n=12, steps=5, mean=True):
+    path = [torch.rand(n, *shape, generator=source(k)) for k in range(steps + 1)]
+    return Samples(state=path[-1], mean=path[-1] if mean else None, path=path, steps=steps)
+
+
+def a_run(folder, shape=(1, 8, 8), *, finished=True):
+    said = []
+    return SimpleNamespace(path=folder, data=data(*shape), finished=finished, epoch=3, said=said, say=said.append)
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "pictures").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "seen"),
+    [
+        ((1, 8, 9), (1, 8, 9)),
+        ((3, 5, 5), (3, 5, 5)),
+        ((2, 5, 5), None),
+        ((784,), (1, 28, 28)),
+        ((3072,), (3, 32, 32)),
+        ((64,), (1, 8, 8)),
+        ((20,), None),
+        ((25,), None),
+        ((2,), None),
+        ((5, 5), None),
+    ],
+)
+def test_what_can_be_seen_as_an_image(shape, seen):
+    assert image_shape(shape) == seen
+
+
+def test_pixels_span_the_given_range_and_saturate():
+    state = torch.tensor([-2.0, -1.0, 0.0, 1.0, 5.0, float("nan")]).reshape(6, 1, 1, 1)
+    assert as_images(state, -1, 1).flatten().tolist() == [0, 0, 128, 255, 255, 0]
+
+
+def test_colours_are_last_in_a_picture():
+    state = torch.zeros(1, 3, 2, 2)
+    state[0, 1] = 1
+    assert as_images(state)[0, 0, 0].tolist() == [0, 255, 0]
+
+
+def test_a_grid_holds_every_image_in_reading_order():
+    images = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1) * np.ones((1, 2, 3, 1), dtype=np.uint8)
+    array = grid(images, columns=3, gap=1)
+    assert array.shape == (2 * 2 + 1, 3 * 3 + 2, 3)
+    found = [array[row, column, 0] for row in (0, 3) for column in (0, 4, 8)]
+    assert found == [0, 1, 2, 3, 4, 128]
+    assert (array[2] == 128).all()
+    assert (array[:, 3] == 128).all()
+
+
+def test_a_film_strip_has_a_row_per_sample_and_a_column_per_state():
+    columns = [np.full((2, 1, 1, 1), 10 * k, dtype=np.uint8) + np.array([0, 1], dtype=np.uint8).reshape(2, 1, 1, 1) for k in range(3)]
+    assert strip(columns, gap=0)[:, :, 0].tolist() == [[0, 10, 20], [1, 11, 21]]
+
+
+@pytest.mark.parametrize("n", [2, 3, 16, 40, 1001])
+def test_chosen_items_keep_the_ends_and_their_order(n):
+    chosen = evenly(range(n), 16)
+    assert len(chosen) == min(n, 16)
+    assert (chosen[0], chosen[-1]) == (0, n - 1)
+    assert sorted(set(chosen)) == chosen
+    gaps = np.diff(chosen)
+    assert gaps.max() - gaps.min() <= 1
+
+
+def test_states_of_another_shape_are_left_out_of_the_way():
+    path = [torch.zeros(4, 3), (torch.zeros(4, 2), torch.zeros(4, 1)), torch.zeros(4, 2), torch.ones(4, 2)]
+    assert [k for k, _ in states_on_the_way(path, (2,))] == [1, 0]
+
+
+def test_the_range_is_the_unit_interval_where_the_data_lies_in_it():
+    assert value_range(torch.tensor([0.2, 0.9])) == (0.0, 1.0)
+    assert value_range(torch.tensor([-2.0, 3.0])) == (-2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [
+        ((1, 8, 8), ["chain", "means", "samples"]),
+        ((3, 6, 6), ["chain", "means", "samples"]),
+        ((64,), ["chain", "means", "samples"]),
+        ((20,), ["chain", "means", "samples"]),
+        ((2,), ["chain", "samples"]),
+        ((4, 5), []),
+    ],
+)
+def test_every_kind_of_data_is_drawn_in_its_own_way(shape, drawn):
+    assert sorted(pictures(samples(*shape), data(*shape))) == drawn
+
+
+def test_means_and_chains_are_drawn_only_where_they_exist():
+    sample = samples(1, 8, 8, mean=False)
+    assert sorted(pictures(sample, data(1, 8, 8))) == ["chain", "samples"]
+    without = Samples(state=sample.state, mean=None, path=[], steps=5)
+    assert sorted(pictures(without, data(1, 8, 8))) == ["samples"]
+
+
+def test_opaque_states_are_not_drawn():
+    state = (torch.zeros(4, 2), torch.zeros(4, 3))
+    assert pictures(Samples(state=state, mean=None, path=[state], steps=1), data(2)) == {}
+
+
+def test_a_film_strip_shows_at_most_ten_samples_and_sixteen_states_and_the_mean():
+    figure = pictures(samples(1, 8, 8, n=30, steps=40), data(1, 8, 8))["chain"]
+    (axes,) = figure.axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(labels) == 17
+    assert (labels[0], labels[15], labels[16]) == ("$s_{40}$", "$s_{0}$", "mean")
+    assert len(axes.get_yticklabels()) == 10
+    assert axes.images[0].get_array().shape == (10 * 9 - 1, 17 * 9 - 1, 3)
+
+
+def test_the_grid_of_a_figure_holds_the_samples_pixels():
+    sample = samples(1, 8, 8, n=9)
+    (axes,) = pictures(sample, data(1, 8, 8))["samples"].axes
+    shown = np.asarray(axes.images[0].get_array())
+    assert np.array_equal(shown[9:17, 18:26, 0], (sample.state[5, 0] * 255).round().byte().numpy())
+    assert axes.get_title() == "samples after 5 steps"
+
+
+def test_points_are_drawn_beside_the_data():
+    left, right = pictures(samples(2), data(2))["samples"].axes
+    assert (left.get_title(), right.get_title()) == ("data", "12 samples")
+    assert len(left.collections[0].get_offsets()) == 30
+    assert len(right.collections[0].get_offsets()) == 12
+
+
+def test_drawing_repeats_itself():
+    first, again = (rendered(pictures(samples(3, 6, 6), data(3, 6, 6))["chain"]) for _ in range(2))
+    assert first.dtype == np.uint8
+    assert first.shape[2] == 3
+    assert np.array_equal(first, again)
+
+
+def test_a_finished_run_gets_all_pictures(tmp_path):
+    hooks.chainkit_samples(a_run(tmp_path), samples(1, 8, 8))
+    assert names(tmp_path) == ["chain.png", "means.png", "samples.png"]
+    assert min(Image.open(tmp_path / "pictures" / "chain.png").size) > 300
+
+
+def test_while_training_only_samples_are_drawn_under_their_epoch(tmp_path):
+    hooks.chainkit_samples(a_run(tmp_path, finished=False), samples(1, 8, 8))
+    assert names(tmp_path) == ["samples-epoch-0003.png"]
+
+
+def test_the_end_of_a_run_draws_what_was_logged(tmp_path):
+    lines = [{"update": 50 * n, "epoch": n, "rate": 0.1, "loss": 1 / n, **({"bound": -n} if n % 2 else {})} for n in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    hooks.chainkit_run_end(a_run(tmp_path))
+    assert names(tmp_path) == ["training.png"]
+    loss, bound = training_curves(tmp_path / "metrics.jsonl").axes
+    assert (loss.get_title(), bound.get_title()) == ("loss", "bound")
+    assert bound.lines[0].get_xydata().tolist() == [[50, -1], [150, -3]]
+
+
+def test_a_run_that_logged_nothing_has_no_curve(tmp_path):
+    hooks.chainkit_run_end(a_run(tmp_path))
+    assert not (tmp_path / "pictures").exists()
+
+
+@pytest.mark.parametrize("error", [ImportError("No module named 'matplotlib'"), OSError("libpng.so: cannot open\nmore")])
+def test_without_matplotlib_one_line_is_said_and_the_run_goes_on(tmp_path, monkeypatch, error):
+    def broken(module):
+        raise error
+
+    run, drawn = a_run(tmp_path), samples(1, 8, 8)
+    monkeypatch.setattr("chainkit.packages.importlib.import_module", broken)
+    for _ in range(2):
+        hooks.chainkit_samples(run, drawn)
+    hooks.chainkit_run_end(run)
+    reason = str(error).splitlines()[0]
+    assert run.said == [f"no pictures: matplotlib cannot be imported ({reason}): pip install matplotlib"]
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_an_importable_package_is_given_as_it_is():
+    assert imported("json", "nothing") is json
