@@ -83,12 +83,14 @@ class Part:
         component: The component that ``type`` named.
         config: An instance of the component's config class.
         path: Dotted key of the table in the recipe, for messages.
+        plugin: The plugin that the recipe named before a colon, where the name alone is ambiguous.
     """
 
     kind: str
     component: Component
     config: Any
     path: str
+    plugin: str | None = None
 
     @property
     def name(self) -> str:

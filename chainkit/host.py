@@ -20,10 +20,11 @@ from typing import Any
 import pluggy
 
 from chainkit import contract, hookspecs
-from chainkit.component import HOOKS
+from chainkit.component import HOOKS, Part
 from chainkit.discovery import Found, discover
 from chainkit.errors import ChainkitError, PluginError
 from chainkit.plugin import Plugin
+from chainkit.recipe.read import read_part
 from chainkit.registry import Registry, clash, suggest
 
 SLOW = 3.0
@@ -133,6 +134,23 @@ class Host:
         if self.strict:
             raise PluginError(line)
         print(f"chainkit: warning: {line}", file=sys.stderr)
+
+    def part(self, kind: str, name: str, **settings: Any) -> Part:
+        """A component outside a recipe, for scripts and command lines.
+
+        Arguments:
+            kind: Kind of component.
+            name: Its name, or ``plugin:name``.
+            settings: Its settings, as a recipe would write them.
+
+        Raises:
+            RecipeError: There is no such component, or its settings cannot be used.
+        """
+        return read_part(kind, {"type": name, **settings}, self.registry, f"{kind} {name}")
+
+    def versions(self) -> dict[str, str]:
+        """By id of each loaded plugin, its distribution and version."""
+        return {plugin.id: f"{plugin.distribution} {plugin.version}".strip() for plugin in self.plugins if plugin.state == "loaded"}
 
     def call(self, hook: str, **arguments: Any) -> dict[str, Any]:
         """Calls a hook of every plugin that implements it.

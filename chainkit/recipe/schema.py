@@ -97,13 +97,13 @@ class ValidateTable:
         estimator: What to estimate; the highest value is the best.
         every: Epochs between validations, 1 or more.
         split: Which split.
-        examples: How many examples of it; left out, all.
+        examples: How many examples of it, 1 or more; where it has no more than that, all.
     """
 
     estimator: EstimatorPart
     every: int = field(default=1, validator=at_least(1))
     split: Literal["train", "valid", "test"] = "valid"
-    examples: int | None = field(default=1000, validator=at_least(1))
+    examples: int = field(default=1000, validator=at_least(1))
 
 
 @attrs.frozen(kw_only=True)
