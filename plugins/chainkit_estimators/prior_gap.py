@@ -190,7 +190,7 @@ class PriorGap(Estimator):
                 "moved": math.sqrt(ends.moved / elements),
                 "moved_if_forgotten": math.sqrt(ends.forgotten / elements),
             },
-            warnings=(FEW.format(examples=len(examples), bias=bias, gap=gap),) if bias > abs(gap) else (),
+            warnings=(FEW.format(examples=len(examples), bias=bias, gap=gap),) if bias > max(abs(gap), 1.0) else (),
             **labels(examples),
         )
 

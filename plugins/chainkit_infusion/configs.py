@@ -65,7 +65,7 @@ class InfusionGaussianConfig:
             0, in squared model units, in place of the head's: the isotropic output of table 3.1.
     """
 
-    network: NetworkPart = choose("mlp", hidden=[1200, 1200])
+    network: NetworkPart = choose("mlp", hidden=[1200, 1200], norm="per-step")
     mean: Literal["sigmoid", "linear"] = "sigmoid"
     variance_scale: float = field(default=0.1, validator=above(0))
     variance_floor: float = field(default=1e-4, validator=at_least(0))
@@ -85,7 +85,7 @@ class InfusionIsotropicConfig:
             in squared model units; only where the variance is learned.
     """
 
-    network: NetworkPart = choose("mlp", hidden=[1200, 1200])
+    network: NetworkPart = choose("mlp", hidden=[1200, 1200], norm="per-step")
     mean: Literal["sigmoid", "linear"] = "sigmoid"
     variance: float = field(default=0.01, validator=above(0))
     learned: bool = False

@@ -90,7 +90,7 @@ def test_denoising_needs_a_density():
             return torch.zeros(1, 2)
 
     step = Transition(k=1, steps=1, state=None, previous=None, origin=torch.zeros(1, 2), reverse=Opaque())
-    with pytest.raises(TypeError, match="Density.*Opaque"):
+    with pytest.raises(TypeError, match=r"Density.*Opaque"):
         Denoising().loss(step)
 
 

@@ -1,5 +1,6 @@
 """The infusion chain: its order, its rates, its cost, and log q by hand."""
 
+import itertools
 import math
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_walk_comes_from_noise_and_ends_at_x():
     walk = list(InfusionProcess(IncreasingRate(0.1)).walk(chain, examples, source=seeded("cpu", 0)))
     assert [step.k for step in walk] == [4, 3, 2, 1]
     assert all(step.steps == 4 and step.weight == 1 and step.log_ratio is None for step in walk)
-    for step, after in zip(walk, walk[1:], strict=False):
+    for step, after in itertools.pairwise(walk):
         assert step.previous is after.state
     assert walk[-1].previous is examples.origin
     assert all(step.origin is examples.origin for step in walk)
