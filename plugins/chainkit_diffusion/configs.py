@@ -116,11 +116,11 @@ class GaussianReverseConfig:
     """A factorial Gaussian, mean and variance learned around those of the forward kernel (Sohl-Dickstein et al. 2015).
 
     Arguments:
-        network: The network, with two heads.
+        network: The network, with two heads; it must be told the step, or read out per step.
         first_step: Whether the last factor p(x | s_1) is the ``forward`` kernel, as in the paper, or ``learned``.
     """
 
-    network: NetworkPart = choose("mlp", hidden=[256, 256])
+    network: NetworkPart = choose("mlp", hidden=[256, 256], step="embedding")
     first_step: Literal["forward", "learned"] = "forward"
 
 
@@ -129,11 +129,11 @@ class BernoulliReverseConfig:
     """Independent bits, their flips learned around those of the forward kernel (Sohl-Dickstein et al. 2015).
 
     Arguments:
-        network: The network, with one head.
+        network: The network, with one head; it must be told the step, or read out per step.
         first_step: Whether the last factor p(x | s_1) is the ``forward`` kernel, as in the paper, or ``learned``.
     """
 
-    network: NetworkPart = choose("mlp", hidden=[256, 256])
+    network: NetworkPart = choose("mlp", hidden=[256, 256], step="embedding")
     first_step: Literal["forward", "learned"] = "forward"
 
 
@@ -142,14 +142,14 @@ class NoisePredictionConfig:
     """A Gaussian whose mean follows from the predicted noise (Ho et al. 2020, eq. 11).
 
     Arguments:
-        network: The network, with one head.
+        network: The network, with one head; it must be told the step, or read out per step.
         variance: ``b``, that of the forward kernel, or ``posterior``, that of the step back from a
             known data point (b_1 at the last step).
         clip: [smallest, largest] value of the data, in model units, to which predicted data points
             are held; left out, they are free.
     """
 
-    network: NetworkPart = choose("mlp", hidden=[256, 256])
+    network: NetworkPart = choose("mlp", hidden=[256, 256], step="embedding")
     variance: Literal["b", "posterior"] = "b"
     clip: list[float] | None = field(default=None, validator=_range)
 

@@ -130,7 +130,7 @@ class FixedDiffusion(ForwardProcess, Posteriors, RandomAccess, Generic[Table, La
             ValueError: The chain has another number of steps than the process.
         """
         walk = _Walk(self, chain, batch, self.table(batch.origin.device), source, self.learned, with_log_ratio)
-        return walk.descend(walk.arrive(k), k, _temperature(chain, k), weight=float(self.steps))
+        return walk.descend(walk.arrive(k), k, _temperature(chain, k, batch.origin), weight=float(self.steps))
 
 
 class _Walk:
@@ -219,11 +219,11 @@ class _Walk:
         return distribution.sample(self.source)
 
 
-def _temperature(chain: Chain, k: int | Tensor) -> float | Tensor:
+def _temperature(chain: Chain, k: int | Tensor, like: Tensor) -> float | Tensor:
     """T_k, or one per row where the chain has temperatures."""
     if chain.temperature is None:
         return 1.0
     temperatures = chain.temperatures()
     if isinstance(k, int):
         return temperatures[k - 1]
-    return torch.as_tensor(temperatures, device=k.device)[k - 1]
+    return torch.as_tensor(temperatures, dtype=like.dtype, device=like.device)[k - 1]
