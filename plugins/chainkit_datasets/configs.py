@@ -92,8 +92,9 @@ def labelled_image_states(config: Any) -> tuple[type, ...]:
 
 
 def _leaves_some(instance: Any, attribute: Any, value: int) -> None:
-    if instance.valid + value > DIGITS - 2:
-        raise ValueError(f"leaves no training examples: valid + test is {instance.valid + value} of {DIGITS}")
+    held = instance.valid + instance.test
+    if held > DIGITS - 2:
+        raise ValueError(f"leaves no training examples: valid + test is {held} of {DIGITS}")
 
 
 @with_inherited_keys
@@ -111,7 +112,7 @@ class DigitsConfig(QuantisedConfig):
     LEVELS: ClassVar[int] = 17
 
     scale: Literal[16, 17] = 16
-    valid: int = field(default=200, validator=at_least(0))
+    valid: int = field(default=200, validator=[at_least(0), _leaves_some])
     test: int = field(default=200, validator=[at_least(0), _leaves_some])
     seed: int = field(default=0, validator=at_least(0))
     labels: bool = False
@@ -206,8 +207,8 @@ class GridConfig(DrawnConfig):
 
 
 def _fits(instance: Any, attribute: Any, value: int) -> None:
-    if value > instance.length:
-        raise ValueError(f"must be at most the length, {instance.length}, not {value}")
+    if instance.period > instance.length:
+        raise ValueError(f"leaves no beat: the period is {instance.period}, and the length {instance.length}")
 
 
 @with_inherited_keys
@@ -221,15 +222,16 @@ class HeartbeatConfig(DrawnConfig):
         labels: The chain is conditioned on the phase, 0..period-1.
     """
 
-    length: int = field(default=20, validator=at_least(1))
+    length: int = field(default=20, validator=[at_least(1), _fits])
     period: int = field(default=5, validator=[at_least(1), _fits])
     labels: bool = False
 
 
 def leaves_training_examples(instance: Any, attribute: Any, value: float) -> None:
-    """The fractions ``valid`` and ``test``, of which this validates the latter, are together below 1."""
-    if instance.valid + value >= 1:
-        raise ValueError(f"leaves no training examples: valid + test is {instance.valid + value}")
+    """The fractions ``valid`` and ``test``, both validated by this, are together below 1."""
+    held = instance.valid + instance.test
+    if held >= 1:
+        raise ValueError(f"leaves no training examples: valid + test is {held:g}")
 
 
 @with_inherited_keys
@@ -252,6 +254,6 @@ class ArraysConfig(LabelledPixelConfig):
     """
 
     path: str
-    valid: float = field(default=0.1, validator=between(0, 1))
+    valid: float = field(default=0.1, validator=[between(0, 1), leaves_training_examples])
     test: float = field(default=0.1, validator=[between(0, 1), leaves_training_examples])
     layout: Literal["as-is", "rows-columns", "rows-columns-channels"] = "as-is"

@@ -99,6 +99,6 @@ class ImageFolderConfig(LabelledPixelConfig):
     path: str
     size: int = field(default=64, validator=at_least(2))
     channels: Literal["grey", "colour"] = "colour"
-    valid: float = field(default=0.1, validator=between(0, 1))
+    valid: float = field(default=0.1, validator=[between(0, 1), leaves_training_examples])
     test: float = field(default=0.1, validator=[between(0, 1), leaves_training_examples])
     seed: int = field(default=0, validator=at_least(0))

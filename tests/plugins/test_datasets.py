@@ -198,7 +198,7 @@ def test_a_heartbeat_has_five_phases_and_beats_in_every_fifth_bin():
 
 
 def test_a_heartbeat_slower_than_its_length_is_refused():
-    with pytest.raises(ValueError, match="at most the length"):
+    with pytest.raises(ValueError, match="leaves no beat"):
         HeartbeatConfig(length=4, period=5)
 
 
