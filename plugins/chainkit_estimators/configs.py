@@ -56,3 +56,22 @@ class PriorGapConfig:
     """
 
     max_rows: int = field(default=4000, validator=at_least(1))
+
+
+@attrs.frozen(kw_only=True)
+class ClassifierConfig:
+    """How clearly samples read as one of the data's classes, to a classifier trained on the spot; needs labels.
+
+    Arguments:
+        samples: Number of samples that are read, 2 or more.
+        steps: Number of sampling steps; left out, the trained K.
+        hidden: Units of the classifier's hidden layer, 1 or more.
+        epochs: Passes over its training examples, 1 or more.
+        train_examples: The most training examples that it sees, 1 or more.
+    """
+
+    samples: int = field(default=1000, validator=at_least(2))
+    steps: int | None = field(default=None, validator=at_least(1))
+    hidden: int = field(default=256, validator=at_least(1))
+    epochs: int = field(default=10, validator=at_least(1))
+    train_examples: int = field(default=20_000, validator=at_least(1))

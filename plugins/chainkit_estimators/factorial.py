@@ -11,6 +11,9 @@ is the most likely.
 
 from __future__ import annotations
 
+from typing import Any
+from weakref import WeakKeyDictionary
+
 import attrs
 import torch
 from torch import Tensor
@@ -120,6 +123,27 @@ def held_out(data: Data, judged: str | None) -> tuple[str, Tensor, Tensor]:
     return "train", train[:tenth], train[tenth:] if len(train) > 1 else train
 
 
+_FITTED: WeakKeyDictionary[Data, dict[Any, FactorialModel]] = WeakKeyDictionary()
+
+
+def factorial_log_prob(examples: Examples, max_rows: int = 4000) -> tuple[FactorialModel, Tensor]:
+    """The factorial model to read beside figures on some examples, fitted once per dataset, and its log p(x) of each.
+
+    Arguments:
+        examples: The examples that figures are about.
+        max_rows: How many to hold in memory at once.
+
+    Returns:
+        The model, and its log p(x) in nats, float64 [n].
+    """
+    fitted = _FITTED.setdefault(examples.data, {})
+    key = (str(examples.device), examples.split)
+    if key not in fitted:
+        fitted[key] = fit_factorial(examples.data, examples.device, judged=examples.split, max_rows=max_rows)
+    model = fitted[key]
+    return model, torch.cat([model(batch.rows).log_prob(batch.origin.double()) for batch in examples.batches(max_rows)])
+
+
 @attrs.frozen(kw_only=True)
 class Factorial(Estimator):
     """log p(x) of the factorial model of the training data, on the same prepared examples as the chain's figures.
@@ -132,8 +156,7 @@ class Factorial(Estimator):
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Fits the model and evaluates it; chain and process are not used."""
-        model = fit_factorial(examples.data, examples.device, judged=examples.split, max_rows=self.max_rows)
-        each = torch.cat([model(batch.rows).log_prob(batch.origin.double()) for batch in examples.batches(self.max_rows)])
+        model, each = factorial_log_prob(examples, self.max_rows)
         kind, floored = ("Bernoulli", "rates") if model.binary else ("Gaussian", "variances relative to their mean")
         return Estimate(
             name="factorial baseline",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import chainkit
 from chainkit.component import Component
-from chainkit_estimators.configs import FactorialConfig, ImportanceConfig, LowerBoundConfig, PriorGapConfig
+from chainkit_estimators.configs import ClassifierConfig, FactorialConfig, ImportanceConfig, LowerBoundConfig, PriorGapConfig
 
 chainkit_api = (1, 1)
 
@@ -17,4 +17,10 @@ def chainkit_estimators() -> list[Component]:
         Component(name="importance", config=ImportanceConfig, build="chainkit_estimators.importance:build", example={"walks": 20}),
         Component(name="factorial", config=FactorialConfig, build="chainkit_estimators.factorial:build"),
         Component(name="prior-gap", config=PriorGapConfig, build="chainkit_estimators.prior_gap:build"),
+        Component(
+            name="classifier",
+            config=ClassifierConfig,
+            build="chainkit_estimators.classifier:build",
+            example={"samples": 10, "hidden": 8, "epochs": 1},
+        ),
     ]

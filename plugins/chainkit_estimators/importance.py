@@ -24,6 +24,7 @@ from torch import Tensor
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
 from chainkit.data import Examples
 from chainkit_estimators.configs import ImportanceConfig
+from chainkit_estimators.factorial import factorial_log_prob
 from chainkit_estimators.figures import labels, standard_errors, walked
 
 COLLAPSED = 10.0
@@ -83,6 +84,7 @@ class Importance(Estimator):
             error_examples=over_examples,
             error_walks=over_walks,
             walks=self.walks,
+            baseline=factorial_log_prob(examples, self.max_rows)[1].mean().item(),
             effective=effective.mean().item(),
             effective_min=effective.min().item(),
             details=details if within is None else {**details, "shortfall": within.mean().item() / 2},

@@ -13,6 +13,7 @@ import torch
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
 from chainkit.data import Examples
 from chainkit_estimators.configs import LowerBoundConfig
+from chainkit_estimators.factorial import factorial_log_prob
 from chainkit_estimators.figures import labels, standard_errors, walked
 
 
@@ -47,6 +48,7 @@ class LowerBound(Estimator):
             error_examples=over_examples,
             error_walks=over_walks,
             walks=self.walks,
+            baseline=factorial_log_prob(examples, self.max_rows)[1].mean().item(),
             **labels(examples),
         )
 
