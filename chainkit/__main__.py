@@ -1,0 +1,7 @@
+"""``python -m chainkit``."""
+
+import sys
+
+from chainkit.cli import main
+
+sys.exit(main())

@@ -1,0 +1,30 @@
+"""The command line: data on standard output, words on standard error, an exit code for each kind of trouble."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from chainkit.cli.failure import report
+from chainkit.cli.group import CommandLine
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Arguments:
+        arguments: Those of the command line; the process's own unless given.
+
+    Returns:
+        The exit code: 0 done, 1 a bug of chainkit, 2 recipe or usage, 3 plugin, 4 checkpoint, data
+        or file, 5 numbers that are not finite, 6 run directory in use, 130 or 143 interrupted.
+    """
+    group = CommandLine()
+    try:
+        result = group.main(args=None if arguments is None else list(arguments), prog_name="chainkit", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        return report(error, group)
+    return result if isinstance(result, int) else 0

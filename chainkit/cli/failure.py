@@ -1,0 +1,112 @@
+"""What the command line says when something goes wrong, and the exit code that it leaves with."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from types import FrameType
+
+import click
+
+from chainkit.cli.group import CommandLine
+from chainkit.errors import ChainkitError
+from chainkit.plugin import Plugin
+
+FILE_ERROR = 4
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def report(error: BaseException, group: CommandLine) -> int:
+    """Says on standard error what went wrong.
+
+    Arguments:
+        error: What was raised.
+        group: The command line.
+
+    Returns:
+        The exit code.
+    """
+    if isinstance(error, SystemExit):  # click leaves so when its output is cut off
+        return _left(error)
+    if isinstance(error, BrokenPipeError):
+        return _cut_off()
+    if group.traceback:
+        traceback.print_exception(error)
+    match error:
+        case click.Abort() | KeyboardInterrupt():
+            _say("interrupted")
+            return INTERRUPTED
+        case ChainkitError():
+            for line in str(error).splitlines():
+                _say(f"error: {line}")
+            return error.exit_code
+        case click.FileError():
+            _say(f"error: {error.format_message()}")
+            return FILE_ERROR
+        case click.ClickException():
+            error.show()
+            return 2
+        case OSError() if error.filename is not None or error.errno in _NO_ROOM:
+            return _file_error(error)
+        case _:
+            return _bug(error, group)
+
+
+def _say(line: str) -> None:
+    print(f"chainkit: {line}", file=sys.stderr)
+
+
+def _left(error: SystemExit) -> int:
+    if isinstance(error.__context__, BrokenPipeError):
+        return _cut_off()
+    return error.code if isinstance(error.code, int) else int(error.code is not None)
+
+
+def _cut_off() -> int:
+    """Whoever read our output has stopped: nothing is said, as other programs do."""
+    _abandon_output()
+    return BROKEN_PIPE
+
+
+def _abandon_output() -> None:
+    """Keeps the interpreter from failing once more on what is left to be written when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _file_error(error: OSError) -> int:
+    if error.filename is None:
+        _abandon_output()
+    name = "standard output" if error.filename is None else error.filename
+    _say(f"error: {name}: {error.strerror}")
+    return FILE_ERROR
+
+
+def _bug(error: BaseException, group: CommandLine) -> int:
+    if not group.traceback:
+        traceback.print_exception(error)
+    plugin = _culprit(error, group)
+    if plugin is None:
+        _say("this is a bug of chainkit; please report it with the lines above")
+        return 1
+    _say(f"this is a bug of {plugin}; please report it to its authors with the lines above")
+    return 1 if plugin.distribution == "chainkit" else 3
+
+
+def _culprit(error: BaseException, group: CommandLine) -> Plugin | None:
+    """The plugin whose code was running when the error arose, called libraries aside; None if it was our own."""
+    packages = {plugin.module.partition(".")[0]: plugin for plugin in (group.host.plugins if group.host else [])}
+    for frame in reversed([frame for frame, _ in traceback.walk_tb(error.__traceback__)]):
+        package = _package(frame)
+        if package in packages:
+            return packages[package]
+        if package == "chainkit":
+            return None
+    return None
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -1,0 +1,33 @@
+"""Data on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def emit(data: Any) -> None:
+    """Prints data as JSON."""
+    click.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def say(line: str) -> None:
+    """Prints words, to standard error."""
+    print(line, file=sys.stderr)
+
+
+def table(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows in columns.
+
+    Arguments:
+        rows: Rows of the same length.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
