@@ -130,13 +130,13 @@ def law_of():
 def make_trainer():
     """Makes a trainer from a model and data; the keywords are keys of ``[train]``."""
 
-    def make(model, data, *, optimizer=None, factories=None, seed=0, decay=None, **settings) -> Trainer:
+    def make(model, data, *, optimizer=None, factories=None, seed=0, decay=None, device="cpu", **settings) -> Trainer:
         table = TrainTable(optimizer=None, **settings)
         sets = parameter_sets(model, model.objective.parameter_sets())
         default = optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=1e-2))
         factories = {name: (factories or {}).get(name, default) for name in sets}
         extra = {} if decay is None else {"decay": decay}
-        return Trainer(model, data, table, Optimisers(sets, factories, table.clip_norm), seed=seed, **extra)
+        return Trainer(model, data, table, Optimisers(sets, factories, table.clip_norm), seed=seed, device=device, **extra)
 
     return make
 
