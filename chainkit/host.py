@@ -206,7 +206,7 @@ class Host:
                     contract.check_marks(observer)
                     self.manager.register(observer, name=name)
                     contract.check_hooks(self.manager.get_hookcallers(observer) or [])
-                except (ValueError, pluggy.PluginValidationError) as error:
+                except (PluginError, ValueError, pluggy.PluginValidationError) as error:
                     raise PluginError(f"observer {name}: {_explain(error)}") from error
             yield
         finally:

@@ -10,7 +10,7 @@ from types import FrameType
 
 import click
 
-from chainkit.cli.group import CommandLine
+from chainkit.cli.group import CommandLine, CutOff
 from chainkit.errors import ChainkitError
 from chainkit.plugin import Plugin
 
@@ -30,10 +30,11 @@ def report(error: BaseException, group: CommandLine) -> int:
     Returns:
         The exit code.
     """
-    if isinstance(error, SystemExit):  # click leaves so when its output is cut off
-        return _left(error)
-    if isinstance(error, BrokenPipeError):
-        return _cut_off()
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, (BrokenPipeError, CutOff)):  # nothing is said, as other programs do
+        _abandon_output()
+        return BROKEN_PIPE
     if group.traceback:
         traceback.print_exception(error)
     match error:
@@ -58,18 +59,6 @@ def report(error: BaseException, group: CommandLine) -> int:
 
 def _say(line: str) -> None:
     print(f"chainkit: {line}", file=sys.stderr)
-
-
-def _left(error: SystemExit) -> int:
-    if isinstance(error.__context__, BrokenPipeError):
-        return _cut_off()
-    return error.code if isinstance(error.code, int) else int(error.code is not None)
-
-
-def _cut_off() -> int:
-    """Whoever read our output has stopped: nothing is said, as other programs do."""
-    _abandon_output()
-    return BROKEN_PIPE
 
 
 def _abandon_output() -> None:

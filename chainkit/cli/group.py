@@ -11,6 +11,10 @@ from chainkit import __version__
 from chainkit.host import Host, load_plugins
 
 
+class CutOff(Exception):
+    """Whoever read our output has stopped; click itself would leave with 1, which stands for a bug."""
+
+
 class LazyCommand(click.Command):
     """Stands for a command that is imported when it is used.
 
@@ -76,8 +80,11 @@ class CommandLine(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         self.traceback = ctx.params["traceback"]
-        self._load(ctx)
-        return super().invoke(ctx)
+        try:
+            self._load(ctx)
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise CutOff from error
 
     def _load(self, ctx: click.Context) -> None:
         if self.host is None:

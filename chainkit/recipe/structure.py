@@ -201,14 +201,14 @@ class _Config:
         for name, field in self.fields.items():
             if name not in self.failed:
                 object.__setattr__(draft, name, self.values[name] if name in self.values else _default(field.default, draft))
-        for name in self.values:
+        for name in [name for name in self.fields if name not in self.failed]:
             self._run(self.fields[name], draft)
 
     def _run(self, field: attrs.Attribute[Any], draft: Any) -> None:
         if field.validator is None:
             return
         try:
-            field.validator(draft, field, self.values[field.name])
+            field.validator(draft, field, getattr(draft, field.name))
         except AttributeError:
             if not self.failed:  # otherwise it looked at a field that has no value
                 raise

@@ -1,0 +1,223 @@
+"""What all tests share: toy components of every kind that a recipe needs, packages that look installed, the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import attrs
+import pytest
+
+import chainkit
+from chainkit.capabilities import BinaryStates, Density, NoiseLevel, RealStates
+from chainkit.component import Component, NetworkPart, SchedulePart, choose
+from chainkit.config import above, at_least
+from chainkit.host import Host
+
+ROOT = Path(__file__).parents[1]
+
+
+@attrs.frozen(kw_only=True)
+class Plain:
+    """No settings."""
+
+
+@attrs.frozen(kw_only=True)
+class Layers:
+    """Some layers.
+
+    Arguments:
+        hidden: Widths.
+        activation: Between layers.
+    """
+
+    hidden: list[int] = attrs.field(factory=list, validator=at_least(1))
+    activation: Literal["relu", "tanh"] = "relu"
+
+
+@attrs.frozen(kw_only=True)
+class Rate:
+    """A rate.
+
+    Arguments:
+        value: Above 0.
+    """
+
+    value: float = attrs.field(default=1.0, validator=above(0))
+
+
+@attrs.frozen(kw_only=True)
+class Points:
+    """Points.
+
+    Arguments:
+        binarize: Whether they become zeros and ones.
+        n: How many.
+        valid: How many of them are for validation.
+    """
+
+    binarize: Literal["none", "threshold"] = "none"
+    n: int = attrs.field(default=10, validator=at_least(1))
+    valid: int = attrs.field(default=0)
+
+    @valid.validator
+    def _fits(self, attribute: object, value: int) -> None:
+        if value >= self.n:
+            raise ValueError(f"must be below n = {self.n}")
+
+
+@attrs.frozen(kw_only=True)
+class Step(NoiseLevel):
+    """A step that states its noise.
+
+    Arguments:
+        noise: Its variance.
+        network: What computes it.
+        rate: What multiplies it, if anything.
+        window: Two integers.
+        mode: A name, or a number.
+    """
+
+    noise: float = attrs.field(default=0.1, validator=above(0))
+    network: NetworkPart = choose("layers", hidden=[4], activation="tanh")
+    rate: SchedulePart | None = None
+    window: tuple[int, int] = (1, 2)
+    mode: Literal["auto"] | float = "auto"
+
+    @property
+    def noise_variance(self) -> float:
+        return self.noise
+
+
+@attrs.frozen(kw_only=True)
+class Silent:
+    """A step that states no noise level."""
+
+
+@attrs.frozen(kw_only=True)
+class Walks:
+    """An estimator with walks."""
+
+    walks: int = attrs.field(default=10, validator=at_least(1))
+
+
+def unbuildable(config: object, context: object) -> None:
+    raise AssertionError("a recipe is checked without building anything")
+
+
+class Toys:
+    """One or two components of every kind that a recipe needs."""
+
+    chainkit_api = (1, 1)
+
+    @chainkit.hookimpl
+    def chainkit_datasets(self) -> list[Component]:
+        def provides(config: Points) -> tuple[type, ...]:
+            return (RealStates,) if config.binarize == "none" else (BinaryStates,)
+
+        return [
+            Component(name="points", config=Points, build=unbuildable, provides=provides),
+            Component(name="mystery", config=Plain, build=unbuildable, provides=lambda config: None),
+        ]
+
+    @chainkit.hookimpl
+    def chainkit_priors(self) -> list[Component]:
+        return [Component(name="normal", config=Plain, build=unbuildable)]
+
+    @chainkit.hookimpl
+    def chainkit_processes(self) -> list[Component]:
+        return [Component(name="walk", config=Plain, build=unbuildable)]
+
+    @chainkit.hookimpl
+    def chainkit_networks(self) -> list[Component]:
+        return [
+            Component(name="layers", config=Layers, build=unbuildable),
+            Component(name="bits-only", config=Plain, build=unbuildable, needs={"dataset": (BinaryStates,)}),
+        ]
+
+    @chainkit.hookimpl
+    def chainkit_schedules(self) -> list[Component]:
+        return [Component(name="constant", config=Rate, build=unbuildable)]
+
+    @chainkit.hookimpl
+    def chainkit_operators(self) -> list[Component]:
+        return [
+            Component(name="step", config=Step, build=unbuildable, provides=(Density,)),
+            Component(name="silent", config=Silent, build=unbuildable),
+            Component(name="bits", config=Silent, build=unbuildable, needs={"dataset": (BinaryStates,)}),
+        ]
+
+    @chainkit.hookimpl
+    def chainkit_objectives(self) -> list[Component]:
+        return [
+            Component(name="fit", config=Plain, build=unbuildable),
+            Component(name="fit-density", config=Plain, build=unbuildable, needs={"operator": (Density,)}),
+        ]
+
+    @chainkit.hookimpl
+    def chainkit_estimators(self) -> list[Component]:
+        return [Component(name="bound", config=Walks, build=unbuildable)]
+
+    @chainkit.hookimpl
+    def chainkit_optimizers(self) -> list[Component]:
+        return [Component(name="descent", config=Rate, build=unbuildable)]
+
+
+@pytest.fixture
+def toys() -> Host:
+    """A host with the toy components and nothing else."""
+    host = Host(strict=True)
+    host.add(Toys(), "toys", distribution="chainkit-toys", version="0.3")
+    return host
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder that stands on the path of :func:`command`."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return folder
+
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(site: Path) -> Install:
+    """Writes a distribution with one entry point, as an installer would leave it."""
+
+    def write(distribution: str, source: str, *, plugin: str = "", module: str = "", version: str = "1.2", folder: Path = site) -> None:
+        module = module or distribution.replace("-", "_")
+        (folder / f"{module}.py").write_text(source)
+        info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[chainkit]\n{plugin or distribution} = {module}\n")
+
+    return write
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(site: Path) -> Command:
+    """Runs the command line in a process of its own that sees the packages in ``site``."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("CHAINKIT_")}
+        paths = [str(site), str(ROOT), str(ROOT / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        return subprocess.run(
+            [sys.executable, "-m", "chainkit", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=site,
+            env={**inherited, "PYTHONPATH": os.pathsep.join(paths), **environment},
+            check=False,
+        )
+
+    return run
