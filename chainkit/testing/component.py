@@ -1,0 +1,184 @@
+"""A registered component, built from its example and checked as its kind promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import torch
+
+from chainkit.capabilities import Distribution
+from chainkit.component import Component, Context, Part
+from chainkit.data import Data
+from chainkit.errors import DataError, MissingPackage
+from chainkit.registry import Registry
+from chainkit.schedule import Schedule
+from chainkit.testing.dataset import check_dataset
+from chainkit.testing.estimator import check_estimator
+from chainkit.testing.expect import expect
+from chainkit.testing.network import check_network
+from chainkit.testing.objective import check_objective
+from chainkit.testing.operator import check_operator
+from chainkit.testing.prior import check_prior
+from chainkit.testing.process import check_process
+from chainkit.testing.schedule import check_schedule
+from chainkit.testing.surroundings import Surroundings, companies, part_of
+from chainkit.testing.tiny import STEPS, TinyChain
+from chainkit.testing.training import check_decay, check_observer, check_optimizer
+
+HEADS = 2
+
+
+class Unavailable(Exception):
+    """What a component needs is not on this machine: files of a dataset, or a package."""
+
+
+def check_component(
+    kind: str,
+    component: Component,
+    registry: Registry | None = None,
+    *,
+    settings: dict[str, Any] | None = None,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Builds a component from its ``example`` in a tiny context and applies the check of its kind.
+
+    The context has real or binary states, or each in turn, as the component's needs allow, and
+    takes other registered components where the tiny chain cannot do what is needed. Networks and
+    operators are checked with and without class labels.
+
+    Arguments:
+        kind: One of the keys of :data:`chainkit.component.HOOKS`.
+        component: The component.
+        registry: Where nested and neighbouring components are found; all installed plugins unless given.
+        settings: Changes to the config that the example gives.
+        device: Where to check it.
+
+    Raises:
+        AssertionError: It breaks a promise of its kind; the message says which.
+        Unavailable: What it needs is not on this machine.
+    """
+    if registry is None:
+        from chainkit.host import load_plugins
+
+        registry = load_plugins().registry
+    part = part_of(kind, component, registry)
+    part = attrs.evolve(part, config=attrs.evolve(part.config, **(settings or {})))
+    where = f"{kind} {component.name}"
+    _check_documentation(component, where)
+    try:
+        _CHECKS[kind](part, registry, torch.device(device), where)
+    except MissingPackage as error:
+        raise Unavailable(str(error)) from error
+
+
+def _check_documentation(component: Component, where: str) -> None:
+    """The config class says what the component is and what each of its keys means."""
+    words = component.config.__doc__ or ""
+    expect(bool(words.strip()), f"{where}, its config class", "a docstring", "none")
+    missing = [field.name for field in attrs.fields(component.config) if f"{field.name}:" not in words]
+    expect(not missing, f"{where}, the docstring of its config class", "every key explained", f"nothing on {', '.join(missing)}")
+
+
+def _check_provided(part: Part, objects: tuple[Any, ...], where: str) -> None:
+    """Each capability that the component states is one of its objects'."""
+    for capability in part.component.provided(part.config) or ():
+        found = any(isinstance(thing, capability) for thing in objects)
+        expect(found, where, f"the stated capability {capability.__name__}", " and ".join(type(thing).__name__ for thing in objects))
+
+
+def _each(part: Part, registry: Registry, where: str, *, conditional: tuple[bool, ...] = (False,)) -> list[Surroundings]:
+    found = [Surroundings(company, conditional=labels) for company in companies(part, registry) for labels in conditional]
+    expect(bool(found), where, "components that give it what it needs", "none")
+    return found
+
+
+def _check_operator(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where, conditional=(False, True)):
+        operator = around.context.build(part).to(device)
+        around.process.to(device)
+        batch = around.batch(device)
+        check_operator(operator, batch.origin, steps=around.steps, condition=batch.condition, where=where)
+        distribution: Distribution = operator(batch.origin, around.steps, batch.condition).at(1.0)
+        _check_provided(part, (operator, distribution), where)
+
+
+def _check_network(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where, conditional=(False, True)):
+        network = around.context.build(part, heads=HEADS).to(device)
+        batch = around.batch(device)
+        check_network(network, batch.origin, steps=around.steps, heads=HEADS, condition=batch.condition, where=where)
+
+
+def _check_process(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where):
+        process = around.context.build(part).to(device)
+        chain, batch = around.chain().to(device), around.batch(device)
+        exact = chain.log_prob(batch.origin) if isinstance(chain, TinyChain) else None
+        check_process(process, chain, batch, exact=exact, where=where)
+        _check_provided(part, (process,), where)
+
+
+def _check_objective(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where):
+        objective = around.context.build(part).to(device)
+        check_objective(objective, around.chain().to(device), around.process.to(device), around.batch(device), where=where)
+
+
+def _check_schedule(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where)[:1]:
+        schedule: Schedule = around.context.build(part).to(device)
+        check_schedule(schedule, STEPS, where=where)
+
+
+def _check_prior(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where):
+        prior = around.context.build(part).to(device)
+        check_prior(prior, around.data.shape, device=device, where=where)
+        _check_provided(part, (prior, prior(1)), where)
+
+
+def _check_dataset(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    try:
+        data: Data = part.component.make(part.config, Context())
+    except DataError as error:
+        raise Unavailable(str(error)) from error
+    check_dataset(data, where=where)
+    stated = part.component.provided(part.config)
+    expect(stated is None or set(stated) == set(data.provided()), where, f"states that are {stated}", data.provided())
+
+
+def _check_estimator(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where):
+        around.data.to(device)
+        examples = around.data.examples("test", device=device)
+        estimator = around.context.build(part)
+        check_estimator(estimator, around.chain().to(device), around.process.to(device), examples, where=where)
+
+
+def _check_optimizer(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    check_optimizer(part.component.make(part.config, Context()), device=device, where=where)
+
+
+def _check_decay(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    check_decay(part.component.make(part.config, Context()), where=where)
+
+
+def _check_observer(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    check_observer(part.component.make(part.config, Context()), where=where)
+
+
+_CHECKS: dict[str, Callable[[Part, Registry, torch.device, str], None]] = {
+    "operator": _check_operator,
+    "network": _check_network,
+    "process": _check_process,
+    "objective": _check_objective,
+    "schedule": _check_schedule,
+    "prior": _check_prior,
+    "dataset": _check_dataset,
+    "estimator": _check_estimator,
+    "optimizer": _check_optimizer,
+    "decay": _check_decay,
+    "observer": _check_observer,
+}
