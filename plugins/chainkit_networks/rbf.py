@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from chainkit.component import Context
     from chainkit_networks.configs import RBFConfig
 
+SMALLEST = 1e-8
+"""Smallest initial width, squared: data may be constant."""
+
 
 class RadialBasis(Network):
     """Radial units with learned centres c_j and widths w_j, over flattened states.
@@ -64,15 +67,15 @@ class RadialBasis(Network):
 
     @torch.no_grad()
     def spread(self, mean: Tensor, variance: Tensor) -> None:
-        """Draws the centres from N(mean, variance), and sets the widths to the mean distance along an element.
+        """Draws the centres from N(mean, variance), and sets all widths to the standard deviation of an element, on average.
 
         Arguments:
             mean: Mean of the states, [*event], in model units.
-            variance: Their variance, [*event], in squared model units; not 0 throughout.
+            variance: Their variance, [*event], in squared model units.
         """
         nn.init.normal_(self.centres)
         self.centres.mul_(variance.flatten().sqrt()).add_(mean.flatten())
-        self.log_width.fill_(0.5 * math.log(float(variance.mean())))
+        self.log_width.fill_(0.5 * math.log(max(float(variance.mean()), SMALLEST)))
 
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> tuple[Tensor, ...]:
         squares = (state.flatten(1)[:, None] - self.centres).square().sum(2)
