@@ -7,6 +7,7 @@ how it scales, dequantises or binarises. That statement is stored with every num
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -20,7 +21,8 @@ from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealState
 from chainkit.errors import DataError
 from chainkit.random import Rows, Source, seeded
 
-SPLITS = ("train", "valid", "test")
+SUMMARY_ELEMENTS = 2**22
+"""How many numbers are held at once while mean and variance are computed."""
 
 
 class Preparation(ABC):
@@ -187,7 +189,7 @@ class Data:
         """Mean and variance of every element over the prepared training split, accumulated in float64."""
         split, total, square = self.splits["train"], 0.0, 0.0
         source = seeded(split.values.device, 0, "summary")
-        for index in torch.arange(len(split)).split(4096):
+        for index in torch.arange(len(split)).split(max(1, SUMMARY_ELEMENTS // math.prod(self.shape))):
             values = self.batch("train", index, source, split.values.device).origin.double()
             total, square = total + values.sum(0), square + values.square().sum(0)
         mean = torch.as_tensor(total / len(split))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,12 +36,16 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
         reporter: Who is told how it goes.
 
     Raises:
-        RecipeError: The recipe cannot be used, or the directory exists; nothing is written then.
+        RecipeError: The recipe cannot be used, or the directory exists; nothing is left behind then.
     """
     checked_recipe = read_recipe(recipe, host.registry, overrides)
     environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
     directory = RunDirectory.create(path, recipe.read_text(encoding="utf-8"), resolved_text(checked_recipe), environment)
-    return prepare_run(directory, host, reporter)
+    try:
+        return prepare_run(directory, host, reporter)
+    except BaseException:
+        shutil.rmtree(path)
+        raise
 
 
 class Session:
