@@ -21,6 +21,8 @@ from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealState
 from chainkit.errors import DataError
 from chainkit.random import Rows, Source, seeded
 
+SPLITS = ("train", "valid", "test")
+
 SUMMARY_ELEMENTS = 2**22
 """How many numbers are held at once while mean and variance are computed."""
 

@@ -36,6 +36,7 @@ class Estimate:
         seed: Seed of the choice of examples and of all draws.
         baseline: The same figure of the factorial model fitted to the training data, on the same
             examples; None where it does not apply.
+        beside: Figures of the same kind about something else, by what they are about.
         likelihood: Whether the number is on the scale of log p(x).
         details: More numbers, by name.
         warnings: What a reader should know before using the number.
@@ -57,6 +58,7 @@ class Estimate:
     bin_width: float | None = None
     seed: int = 0
     baseline: float | None = None
+    beside: Mapping[str, float] = attrs.field(factory=dict)
     likelihood: bool = True
     details: Mapping[str, Any] = attrs.field(factory=dict)
     warnings: tuple[str, ...] = ()

@@ -52,15 +52,16 @@ def read_evaluation(path: Path) -> list[dict[str, Any]]:
 
 
 def words(estimate: Estimate) -> str:
-    """An estimate in one line: value, unit, errors, bits per dimension, what it stands beside."""
-    parts = [f"{estimate.value:.2f}"]
+    """An estimate in one line: value, unit, errors, bits per dimension, and what it stands beside."""
+    parts = [f"{estimate.value:.2f} {estimate.unit}"]
     if estimate.error_examples is not None:
         parts.append(f"± {estimate.error_examples:.2f} (examples)")
     if estimate.error_walks is not None:
         parts.append(f"± {estimate.error_walks:.2f} (walks)")
-    parts.append(estimate.unit)
+    more = []
     if estimate.bits_per_dim is not None:
-        parts.append(f"= {estimate.bits_per_dim:.3f} bits/dim")
+        more.append(f"{estimate.bits_per_dim:.3f} bits/dim")
     if estimate.effective is not None:
-        parts.append(f"; effective sample size {estimate.effective:.1f} of {estimate.walks}")
-    return " ".join(parts).replace(" ;", ";")
+        more.append(f"effective sample size {estimate.effective:.1f} of {estimate.walks}")
+    more += [f"{name} {value:.2f}" for name, value in estimate.beside.items()]
+    return "; ".join([" ".join(parts), *more])

@@ -17,9 +17,10 @@ def evaluation_lines(figures: Sequence[Estimate], weights: str) -> list[str]:
     lines = [f"on {first.examples} {first.split} examples ({first.preparation}), {weights}, seed {first.seed}:"]
     width = max(len(figure.name) for figure in figures)
     for figure in figures:
-        lines.append(f"  {figure.name:<{width}}  {words(figure)}  ({figure.meaning})")
-        if figure.baseline is not None and figure.value < figure.baseline:
-            lines.append(f"  {'':<{width}}  below the factorial baseline at {figure.baseline:.2f} {figure.unit}")
+        lines.append(f"  {figure.name:<{width}}  {words(figure)}")
+        if figure.baseline is not None:
+            side = "below" if figure.value < figure.baseline else "above"
+            lines.append(f"  {'':<{width}}  {side} the factorial model, {figure.baseline:.2f} {figure.unit} on the same examples")
         lines += [f"  {'':<{width}}  note: {warning}" for warning in figure.warnings]
     return lines
 

@@ -9,8 +9,6 @@ classifier's accuracy, which is given too.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -63,20 +61,15 @@ class ClassifierScore(Estimator):
         labels = _labels(data, examples.split).to(examples.index.device)[examples.index].to(device)
         factorial = fit_factorial(data, device)(self.samples).sample(source).to(data.dtype)
         confidence, entropy = _read(classifier, samples.state)
-        details: dict[str, Any] = {
-            "class entropy (nats)": entropy,
-            "accuracy on held-out data": float((classifier(held_out).argmax(1) == labels).double().mean()),
-        }
+        accuracy = float((classifier(held_out).argmax(1) == labels).double().mean())
         others = {"held-out data": held_out, "factorial model": factorial}
         others |= {} if samples.mean is None else {"means of the last step": samples.mean}
-        for name, states in others.items():
-            mean, spread = _read(classifier, states)
-            details |= {f"confidence of {name}": float(mean.mean()), f"class entropy of {name} (nats)": spread}
+        read = {name: _read(classifier, states) for name, states in others.items()}
         return Estimate(
             name="classifier confidence",
             value=float(confidence.mean()),
-            meaning="mean confidence of a classifier in the samples",
-            unit="(0 to 1)",
+            meaning=f"mean confidence in the samples of a classifier that is right on {accuracy:.1%} of held-out data",
+            unit="of 1",
             error_examples=float(confidence.std() / len(confidence) ** 0.5),
             examples=self.samples,
             split=examples.split,
@@ -84,7 +77,10 @@ class ClassifierScore(Estimator):
             dim=data.summary.dim,
             seed=seed,
             likelihood=False,
-            details=details,
+            beside={name: float(sure.mean()) for name, (sure, _) in read.items()}
+            | {"class entropy (nats)": entropy}
+            | {f"of {name}": spread for name, (_, spread) in read.items()}
+            | {"accuracy": accuracy},
         )
 
     def _train(self, data: Data, classes: int, seed: int, device: torch.device | str) -> nn.Module:
