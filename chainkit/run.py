@@ -14,7 +14,7 @@ from chainkit.bundle import read_bundle, write_bundle
 from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
 from chainkit.data import Data
-from chainkit.errors import CheckpointError
+from chainkit.errors import CheckpointError, RecipeError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import checked, to_json, write_evaluation
 from chainkit.host import Host, load_plugins
@@ -40,6 +40,10 @@ class Run:
         host: The loaded plugins.
         reporter: Who is told how it goes.
 
+    Raises:
+        ChainkitError: A part cannot be built, or the end of the run, with its samples and figures,
+            would fail for a reason that is known before training.
+
     Attributes:
         data: The dataset; ``run.data("test")`` gives examples to estimate on.
         finished: Whether training is over, so that the model holds the weights that are reported.
@@ -59,6 +63,7 @@ class Run:
         self.finished = False
         self.weights = "initial weights"
         self.trainer = self._trainer()
+        self._rehearse()
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: {self.recipe.process.name}, {self.chain.steps} steps, {self.weights}>"
@@ -95,6 +100,32 @@ class Run:
         decay = {} if settings.decay is None else {"decay": build_part(settings.decay, context)}
         return Trainer(self.model, self.data, settings, optimisers, seed=self.recipe.seed, device=self.device, **decay)
 
+    def _rehearse(self) -> None:
+        self.check_steps(self.recipe.sample.steps, "sample.steps")
+        context = Context(data=self.data.summary, steps=self.chain.steps)
+        validate, evaluate = self.recipe.validate, self.recipe.evaluate
+        tables = [] if validate is None else [("validate", validate.split, [validate.estimator])]
+        for key, split, estimators in [*tables, ("evaluate", evaluate.split, evaluate.estimators)]:
+            for part in estimators:
+                build_part(part, context)
+                if split not in self.data.splits:
+                    raise RecipeError(f"{key}.split: {self.data.name} has no {split} split, only {', '.join(self.data.splits)}")
+
+    def check_steps(self, steps: int | None, key: str) -> None:
+        """Makes sure that the chain can be sampled with so many steps.
+
+        Arguments:
+            steps: N; None is the trained K.
+            key: Where the number comes from, for the message.
+
+        Raises:
+            RecipeError: It cannot.
+        """
+        try:
+            self.chain.plan(self.chain.steps if steps is None else steps)
+        except ValueError as error:
+            raise RecipeError(f"{key}: {error}") from error
+
     def recompute_statistics(self, model: Model) -> None:
         """Recomputes a model's normalisation statistics on walks of training examples."""
         examples = self.data.examples("train", self.recipe.train.statistics_examples, seed=self.recipe.seed, device=self.device)
@@ -105,26 +136,37 @@ class Run:
     def save_checkpoint(self) -> Path:
         """Writes a checkpoint named after the update and drops the oldest beyond those to be kept."""
         groups, state = self.trainer.state()
-        answers = self.host.call("chainkit_checkpoint_save", run=self)
-        kept = {plugin: answer for plugin, answer in answers.items() if answer is not None}
-        state |= {"metrics_size": self.metrics.size(), "plugins": kept}
+        state |= {"metrics_size": self.metrics.size(), "plugins": self._plugin_states()}
         path = self.directory.checkpoints / f"{self.update:08d}"
         write_bundle(path, groups, state)
         keep = {path.name, self.trainer.progress.best_checkpoint}
         older = [old for old in self.directory.saved() if old.name not in keep]
-        for old in older[: len(older) - self.recipe.train.checkpoints + 1]:
+        for old in older[: max(0, len(older) - self.recipe.train.checkpoints + 1)]:
             shutil.rmtree(old)
         return path
 
+    def _plugin_states(self) -> dict[str, Any]:
+        answers = self.host.call("chainkit_checkpoint_save", run=self)
+        return {plugin: answer for plugin, answer in answers.items() if answer is not None}
+
     def restore(self) -> bool:
-        """Continues from the newest sound checkpoint, naming every damaged one.
+        """Continues where the run stopped: at the end of its training or from the newest sound checkpoint.
+
+        Every damaged checkpoint is named.
 
         Returns:
-            Whether there was a checkpoint.
+            Whether there was anything to continue from.
 
         Raises:
             CheckpointError: There are checkpoints, and none is sound.
         """
+        if self.directory.final.is_dir():
+            try:
+                self.host.call("chainkit_checkpoint_load", run=self, state=self.load_final())
+            except CheckpointError as error:
+                self.say(f"skipped damaged final weights: {error}")
+            else:
+                return True
         path, complaints = self.directory.latest_sound()
         for complaint in complaints:
             self.say(f"skipped a damaged checkpoint: {complaint}")
@@ -143,21 +185,34 @@ class Run:
 
         They are the averaged weights where an average is kept, of the best validation where there was one.
         """
-        best = self.trainer.progress.best_checkpoint
-        if best is not None and best != f"{self.update:08d}":
-            groups, state = read_bundle(self.directory.checkpoints / best)
-            self.trainer.restore(groups, state)
+        plugins = self._plugin_states()
+        chosen = " (best validation)" if self._take_best() else ""
         kind = "averaged (EMA) weights" if self.trainer.average is not None else "weights"
-        chosen = " (best validation)" if best is not None else ""
         self.model = self.trainer.reported
         self.recompute_statistics(self.model)
         self.weights = f"{kind} of update {self.update}{chosen}"
         self.finished = True
-        progress = {"update": self.update, "epoch": self.epoch}
-        write_bundle(self.directory.final, {"model": module_tensors(self.model)}, {"weights": self.weights, **progress})
+        state = {"weights": self.weights, "update": self.update, "epoch": self.epoch, "plugins": plugins}
+        write_bundle(self.directory.final, {"model": module_tensors(self.model)}, state)
 
-    def load_final(self) -> None:
+    def _take_best(self) -> bool:
+        """Goes back to the best validation; where its checkpoint is damaged, that is said and the last weights stay."""
+        best = self.trainer.progress.best_checkpoint
+        if best is None or best == f"{self.update:08d}":
+            return best is not None
+        try:
+            groups, state = read_bundle(self.directory.checkpoints / best)
+        except CheckpointError as error:
+            self.say(f"the checkpoint of the best validation is damaged, the last weights take its place: {error}")
+            return False
+        self.trainer.restore(groups, state)
+        return True
+
+    def load_final(self) -> dict[str, Any]:
         """Takes the weights that an ended run reports.
+
+        Returns:
+            What plugins kept with them.
 
         Raises:
             CheckpointError: They are absent or damaged.
@@ -168,6 +223,8 @@ class Run:
         load_tensors(self.model, groups["model"])
         self.trainer.progress.update, self.trainer.progress.epoch = state["update"], state["epoch"]
         self.weights, self.finished = state["weights"], True
+        kept: dict[str, Any] = state.get("plugins", {})
+        return kept
 
     def sample(
         self,
@@ -230,6 +287,7 @@ class Run:
         context = Context(data=self.data.summary, steps=self.chain.steps)
         found = []
         for part in table.estimators if estimators is None else estimators:
+            self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             found.append(checked(build_part(part, context).estimate(self.chain, self.process, chosen)))
             write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights)])
         return found
