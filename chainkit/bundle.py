@@ -9,11 +9,13 @@ forgery.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +32,17 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the disk name this path: those of writing and syncing name none, others a temporary file."""
+    try:
+        yield
+    except safetensors.SafetensorError as error:
+        raise OSError(errno.EIO, str(error), str(path)) from error
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+
+
 def sync(path: Path) -> None:
     """Flushes a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -44,18 +57,28 @@ def _digest(path: Path) -> dict[str, Any]:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": path.stat().st_size}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file beside its final name, syncs and renames it; nothing is left behind on failure."""
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file beside its final name, syncs and renames it.
+
+    Raises:
+        OSError: The disk is full or not writable; an existing file is intact, no temporary one left.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    with naming(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text as :func:`write_file` does."""
+    write_file(path, text.encode())
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -76,23 +99,22 @@ def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        for group, tensors in groups.items():
-            save_file({name: _plain(tensor) for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
-        (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        files = sorted(temporary.iterdir())
-        for file in files:
-            sync(file)
-        manifest = {file.name: _digest(file) for file in files}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        sync(temporary / MANIFEST)
-        sync(temporary)
-        _replace(temporary, path)
-    except safetensors.SafetensorError as error:
-        raise OSError(f"{path}: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with naming(path):
+        try:
+            temporary.mkdir(parents=True)
+            for group, tensors in groups.items():
+                save_file({name: _plain(tensor) for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
+            (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+            files = sorted(temporary.iterdir())
+            for file in files:
+                sync(file)
+            manifest = {file.name: _digest(file) for file in files}
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            sync(temporary / MANIFEST)
+            sync(temporary)
+            _replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from chainkit.bundle import write_text
-from chainkit.errors import NonFiniteError
+from chainkit.errors import CheckpointError, NonFiniteError
 from chainkit.estimator import Estimate
 
 
@@ -47,8 +47,18 @@ def write_evaluation(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def read_evaluation(path: Path) -> list[dict[str, Any]]:
-    """The records of an evaluation file, none if there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    """The records of an evaluation file, none if there is no file.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged ({error}); move it away, and evaluate again") from error
+    return records
 
 
 def words(estimate: Estimate) -> str:

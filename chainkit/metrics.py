@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from chainkit.bundle import naming
+
 
 class MetricsLog:
     """An append-only file of JSON lines.
@@ -17,8 +19,12 @@ class MetricsLog:
         self.path = path
 
     def append(self, metrics: dict[str, float]) -> None:
-        """Adds one line."""
-        with self.path.open("a", encoding="utf-8") as file:
+        """Adds one line.
+
+        Raises:
+            OSError: The disk is full or not writable.
+        """
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 
     def read(self) -> list[dict[str, float]]:
@@ -32,7 +38,7 @@ class MetricsLog:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def cut(self, size: int) -> None:
-        """Drops what was written after a checkpoint."""
-        if self.path.exists():
+        """Drops what was written after a checkpoint; a file that lost lines in a crash is never padded."""
+        if self.size() > size:
             with self.path.open("r+b") as file:
                 file.truncate(size)
