@@ -12,7 +12,7 @@ from chainkit.capabilities import NoiseLevel
 from chainkit.chain import Chain
 from chainkit.component import Context, Part
 from chainkit.data import Data
-from chainkit.errors import ChainkitError, PluginError, RecipeError
+from chainkit.errors import ChainkitError, Interrupted, PluginError, RecipeError
 from chainkit.objective import Objective
 from chainkit.process import ForwardProcess
 from chainkit.random import seed_of
@@ -64,7 +64,7 @@ def build_part(part: Part, context: Context) -> Any:
     try:
         return part.component.make(part.config, context)
     except ChainkitError as error:
-        if isinstance(error, RecipeError):
+        if isinstance(error, (RecipeError, Interrupted)):
             raise
         raise type(error)(f"{part.path}: {error}") from error
     except (ValueError, TypeError, NotImplementedError) as error:
