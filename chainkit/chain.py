@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from chainkit.capabilities import Distribution, HasMean, Respaceable
 from chainkit.extension import RULES, Step
+from chainkit.interrupt import poll
 from chainkit.modes import evaluating
 from chainkit.operator import TransitionOperator
 from chainkit.prior import Prior
@@ -111,7 +112,7 @@ class Chain(nn.Module):
         """
         if n < 1:
             raise ValueError(f"at least one state is drawn, not {n}")
-        operator, plan = self._plan(self.steps if steps is None else steps)
+        operator, plan = self.plan(self.steps if steps is None else steps)
         temperatures = self.temperatures(max(step.temperature for step in plan))
         held = clamp or (lambda state, k: state)
         with evaluating(self, operator):
@@ -119,6 +120,7 @@ class Chain(nn.Module):
             path = [state] if keep_path else []
             reverse: Distribution
             for step in reversed(plan):
+                poll()
                 reverse = operator(state, step.index, condition).at(temperatures[step.temperature - 1])
                 state = held(reverse.sample(source), step.k - 1)
                 if keep_path:
@@ -126,7 +128,15 @@ class Chain(nn.Module):
         mean = held(reverse.mean, 0) if isinstance(reverse, HasMean) else None
         return Samples(state=state, mean=mean, path=path, steps=len(plan))
 
-    def _plan(self, steps: int) -> tuple[TransitionOperator, list[Step]]:
+    def plan(self, steps: int) -> tuple[TransitionOperator, list[Step]]:
+        """The operator and the steps that sampling with this number of steps takes, k = 1..N.
+
+        Arguments:
+            steps: N.
+
+        Raises:
+            ValueError: ``steps`` below 1, or the chain's rule does not allow it.
+        """
         if steps < 1:
             raise ValueError(f"a chain is sampled with at least one step, not {steps}")
         plan = RULES[self.extend](steps, self.steps)

@@ -11,7 +11,7 @@ import attrs
 
 from chainkit.build import build_part, choose_device
 from chainkit.component import Context
-from chainkit.errors import ChainkitError, Interrupted
+from chainkit.errors import Interrupted
 from chainkit.estimator import Estimate
 from chainkit.evaluation import checked
 from chainkit.host import Host
@@ -36,7 +36,8 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
         reporter: Who is told how it goes.
 
     Raises:
-        RecipeError: The recipe cannot be used, or the directory exists; nothing is left behind then.
+        ChainkitError: The recipe cannot be used, a part of it cannot be built, or the directory
+            exists; nothing is left behind then.
     """
     checked_recipe = read_recipe(recipe, host.registry, overrides)
     environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
@@ -49,20 +50,19 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
 
 
 class Session:
-    """Trains a run to its end and reports.
+    """Takes a run from where it stands to its end.
 
     Arguments:
-        run: The run, fresh or restored from a checkpoint.
+        run: The run, as it was built; what its directory holds is restored under the run's lock.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.trainer = run.trainer
-        self._started = time.monotonic()
-        self._first = self.trainer.progress.update
+        self._started, self._first = time.monotonic(), 0
 
     def complete(self) -> list[Estimate]:
-        """Trains, then samples and evaluates.
+        """Trains what is left to train, then samples and evaluates.
 
         Returns:
             The figures.
@@ -70,22 +70,39 @@ class Session:
         Raises:
             Interrupted: A signal asked to stop; the run was saved and can be resumed.
             NonFiniteError: Training or a figure went wrong; the last checkpoint is sound.
+            CheckpointError: There are checkpoints, and none is sound.
+            RunBusyError: Another process holds the run.
         """
         run = self.run
         context = Context(data=run.data.summary, steps=run.chain.steps)
         observers = {f"{part.name} ({part.path})": build_part(part, context) for part in run.recipe.observers}
         with run.directory.locked(), run.host.observing(observers):
             try:
+                self._restore()
                 run.host.call("chainkit_run_start", run=run)
-                self._train()
-                run.conclude()
+                if not run.finished:
+                    self._train()
+                    run.conclude()
                 run.host.call("chainkit_samples", run=run, samples=run.sample())
                 figures = run.evaluate()
                 run.host.call("chainkit_run_end", run=run)
-            except (ChainkitError, KeyboardInterrupt) as error:
+            except BaseException as error:
                 run.host.call("chainkit_run_error", run=run, error=error)
+                if isinstance(error, Interrupted):
+                    run.say(f"continue with `chainkit resume {run.path}`")
                 raise
         return figures
+
+    def _restore(self) -> None:
+        run = self.run
+        restored = run.restore()
+        if run.finished:
+            run.say(f"{run.path} is trained ({run.weights}); sampling and evaluating it")
+        elif restored:
+            run.say(f"continuing {run.path} at update {run.update} of {self.trainer.total_updates}")
+        else:
+            run.say(f"training from the start, {self.trainer.total_updates} updates")
+        self._started, self._first = time.monotonic(), run.update
 
     @property
     def _epoch_open(self) -> bool:

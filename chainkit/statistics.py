@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from chainkit.interrupt import poll
+
 if TYPE_CHECKING:
     from chainkit.batch import Batch
     from chainkit.chain import Chain
@@ -70,7 +72,7 @@ def recompute_statistics(chain: Chain, process: ForwardProcess, batch: Batch, *,
         part.train()  # type: ignore[union-attr]
     try:
         for _ in process.walk(chain, batch, source=source):
-            continue
+            poll()
     finally:
         for part, momentum in zip(parts, momenta, strict=True):
             part.momentum = momentum

@@ -37,6 +37,7 @@ def summary_lines(run: Run, figures: Sequence[Estimate]) -> list[str]:
         *evaluation_lines(figures, run.weights),
         f"run      {run.path}",
         f"pictures {shown}",
-        f"next     chainkit sample {run.path} -n 100 --steps {steps} | chainkit evaluate {run.path} --split test --walks 100",
-        "         chainkit recipes ls shows what else can be run",
+        f"next     chainkit sample {run.path} -n 100 --steps {steps}",
+        f"         chainkit evaluate {run.path} --split {run.recipe.evaluate.split} --walks 100",
+        "         chainkit recipes ls, to see what else can be run",
     ]

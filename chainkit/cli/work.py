@@ -1,0 +1,136 @@
+"""What the commands that compute do. Their definitions are in :mod:`chainkit.cli.run`, which does not import torch."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import click
+import numpy
+
+from chainkit.bundle import write_file
+from chainkit.cli.progress import TerminalReporter
+from chainkit.cli.summary import evaluation_lines, summary_lines
+from chainkit.component import Part
+from chainkit.errors import RecipeError
+from chainkit.evaluation import to_json
+from chainkit.host import Host
+from chainkit.interrupt import handling_signals
+from chainkit.run import Run, open_run, prepare_run
+from chainkit.run_directory import RunDirectory, fresh_path
+from chainkit.session import Session, new_run
+
+
+def start(host: Host, recipe: Path, out: Path | None, overrides: Sequence[str], as_json: bool) -> None:
+    """``chainkit run``.
+
+    Arguments:
+        host: The loaded plugins.
+        recipe: The recipe's file.
+        out: The run directory; ``runs/NAME``, numbered, if None.
+        overrides: ``key=value`` settings that replace those of the recipe.
+        as_json: Whether to print figures as JSON.
+    """
+    with handling_signals():
+        path = out or fresh_path(Path("runs"), recipe.stem)
+        _complete(new_run(recipe, path, host, overrides=overrides, reporter=TerminalReporter()), as_json)
+
+
+def resume(host: Host, path: Path, device: str | None, as_json: bool) -> None:
+    """``chainkit resume``; the arguments are those of the command."""
+    with handling_signals():
+        _complete(prepare_run(RunDirectory(path), host, TerminalReporter(), device), as_json)
+
+
+def _complete(run: Run, as_json: bool) -> None:
+    _introduce(run)
+    figures = Session(run).complete()
+    if as_json:
+        click.echo(json.dumps({"run": str(run.path), "figures": [to_json(figure, run.weights) for figure in figures]}, indent=1))
+    else:
+        click.echo("\n".join(summary_lines(run, figures)))
+
+
+def _introduce(run: Run) -> None:
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    run.say(f"{run.recipe.title or run.path.name}")
+    run.say(
+        f"data {run.data.name}, {len(run.data.split('train'))} training examples of shape {'x'.join(map(str, run.data.shape))}, "
+        f"{run.data.preparation.words}; {run.chain.steps} steps, {parameters:,} parameters, on {run.device}"
+    )
+
+
+def sample(host: Host, path: Path, count: int | None, steps: int | None, seed: int, out: Path | None, device: str | None) -> None:
+    """``chainkit sample``; the arguments are those of the command."""
+    if out is not None and out.exists():
+        raise RecipeError(f"{out}: exists")
+    with handling_signals():
+        run = open_run(path, host=host, reporter=TerminalReporter(), device=device)
+        if steps is not None:
+            run.check_steps(steps, "--steps")
+        with run.directory.locked():
+            samples = run.sample(count, steps=steps, seed=seed)
+            run.host.call("chainkit_samples", run=run, samples=samples)
+    if out is not None:
+        content = io.BytesIO()
+        numpy.save(content, samples.state.float().numpy())
+        write_file(out, content.getvalue())
+    run.say(f"{len(samples.state)} samples of {samples.steps} steps; pictures in {run.path / 'pictures'}")
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """What ``chainkit evaluate`` was asked for, each None (or empty) where the recipe decides.
+
+    Arguments:
+        names: Names of estimators.
+        split: Which split.
+        examples: How many examples of it.
+        walks: Walks per example, for estimators that walk.
+        seed: Seed of the choice of examples and of all draws.
+    """
+
+    names: tuple[str, ...]
+    split: str | None
+    examples: int | None
+    walks: int | None
+    seed: int | None
+
+
+def evaluate(host: Host, path: Path, asked: Asked, device: str | None, as_json: bool) -> None:
+    """``chainkit evaluate``.
+
+    Arguments:
+        host: The loaded plugins.
+        path: The run directory.
+        asked: What to estimate.
+        device: Where to compute; as the recipe says if None.
+        as_json: Whether to print figures as JSON.
+    """
+    with handling_signals():
+        run = open_run(path, host=host, reporter=TerminalReporter(), device=device)
+        estimators = _estimators(run, asked)
+        with run.directory.locked():
+            figures = run.evaluate(estimators, split=asked.split, examples=asked.examples, seed=asked.seed)
+    if as_json:
+        click.echo(json.dumps([to_json(figure, run.weights) for figure in figures], indent=1))
+    else:
+        click.echo("\n".join(evaluation_lines(figures, run.weights)))
+
+
+def _estimators(run: Run, asked: Asked) -> list[Part]:
+    """The estimators asked for, with the settings of the recipe where it names them."""
+    own = {part.name: part for part in run.recipe.evaluate.estimators}
+    given = run.recipe.evaluate.estimators
+    parts = [own.get(name) or run.host.part("estimator", name) for name in asked.names] if asked.names else list(given)
+    if asked.walks is None:
+        return parts
+    walks = asked.walks
+    return [attrs.evolve(part, config=attrs.evolve(part.config, walks=walks)) if _walks(part) else part for part in parts]
+
+
+def _walks(part: Part) -> bool:
+    return "walks" in attrs.fields_dict(type(part.config))
