@@ -1,0 +1,109 @@
+"""The packages that the documentation builds from nothing are importable, found, checked and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chainkit import hookspecs
+from chainkit.component import HOOKS
+
+ROOT = Path(__file__).parents[2]
+FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+def files(page: str) -> dict[str, str]:
+    """The files that a page shows, by path."""
+    return {match[1]: match[2] for match in FILE.finditer((ROOT / page).read_text(encoding="utf-8"))}
+
+
+def unpack(page: str, site: Path) -> None:
+    """Writes the files of a page as an installer would leave them, entry points included."""
+    shown = files(page)
+    for name, text in shown.items():
+        path = site / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    project = tomllib.loads(shown["pyproject.toml"])["project"]
+    info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    entries = "".join(f"{name} = {module}\n" for name, module in project["entry-points"]["chainkit"].items())
+    (info / "entry_points.txt").write_text(f"[chainkit]\n{entries}")
+
+
+@pytest.fixture
+def laplace(site: Path) -> Path:
+    unpack("docs/plugins.md", site)
+    return site
+
+
+def test_the_package_is_found_without_torch(laplace: Path, command: Callable) -> None:
+    (laplace / "torch.py").write_text("raise ImportError('torch is not needed here')")
+    result = command("plugins", "--json", CHAINKIT_STRICT_PLUGINS="1")
+    assert result.returncode == 0, result.stderr
+    found = {plugin["name"]: plugin for plugin in json.loads(result.stdout)}
+    assert found["laplace"]["components"] == ["operator:laplace"]
+    assert found["laplace-notes"]["hooks"] == ["chainkit_commands", "chainkit_samples"]
+    checked = command("check", "laplace_digits")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_its_component_is_shown_with_keys_and_defaults(laplace: Path, command: Callable) -> None:
+    shown = command("components", "show", "operator:laplace").stdout
+    assert "operator laplace, from plugin laplace of chainkit-laplace 0.1.0" in shown
+    assert "floor: a number; default 0.01" in shown
+    refused = command("check", "laplace_digits", "--set", "chain.operator.floor=0")
+    assert refused.returncode == 2
+    assert "chain.operator.floor: must be above 0, not 0" in refused.stderr
+
+
+def test_its_recipe_runs_and_its_watcher_speaks(laplace: Path, command: Callable) -> None:
+    small = ["train.max_updates=2", "sample.n=4", "evaluate.examples=5", "device=cpu"]
+    result = command("run", "laplace_digits", "--out", "run", "--json", *[word for key in small for word in ("--set", key)])
+    assert result.returncode == 0, result.stderr
+    names = [figure["name"] for figure in json.loads(result.stdout)["figures"]]
+    assert names == ["lower bound", "factorial baseline"]
+    assert re.search(r"^samples: smallest -?\d+\.\d\d, largest ", result.stderr, re.MULTILINE)
+    assert json.loads((laplace / "run" / "environment.json").read_text())["plugins"]["laplace"] == "chainkit-laplace 0.1.0"
+
+
+def test_its_command_runs(laplace: Path, command: Callable) -> None:
+    assert "tail-weight" in command("--help").stdout
+    assert float(command("tail-weight").stdout) == pytest.approx(5.32, abs=0.01)
+
+
+@pytest.mark.parametrize("page", ["docs/plugins.md", "README.md"])
+def test_the_components_keep_the_promises_of_their_kind(page: str, site: Path) -> None:
+    unpack(page, site)
+    tests = site / "tests" / "test_components.py"
+    if not tests.exists():
+        tests.parent.mkdir()
+        name = tomllib.loads(files(page)["pyproject.toml"])["project"]["name"]
+        tests.write_text(files("docs/plugins.md")["tests/test_components.py"].replace("chainkit-laplace", name))
+    paths = [str(site), str(ROOT), str(ROOT / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(site), str(tests)],
+        capture_output=True,
+        text=True,
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    assert "1 passed" in result.stdout
+
+
+def test_every_hook_and_kind_is_on_the_page() -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    _, _, phases = text.partition("## Hooks by phase")
+    assert [hook for hook in vars(hookspecs) if hook.startswith("chainkit_") and not re.search(rf"\b{hook}\b", phases)] == []
+    assert [kind for kind in HOOKS if f"| `{kind}` |" not in text] == []
