@@ -25,6 +25,11 @@ def above(low: float) -> Validator:
     return _require(lambda value: value > low, f"above {low}")
 
 
+def below(high: float) -> Validator:
+    """The value, or every item of a list, is less than ``high``."""
+    return _require(lambda value: value < high, f"below {high}")
+
+
 def at_least(low: float) -> Validator:
     """The value, or every item of a list, is ``low`` or more."""
     return _require(lambda value: value >= low, f"{low} or more")

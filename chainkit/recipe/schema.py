@@ -22,7 +22,7 @@ from chainkit.component import (
     ProcessPart,
     SchedulePart,
 )
-from chainkit.config import above, at_least, between
+from chainkit.config import above, at_least, below
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +81,7 @@ class TrainTable:
     update: Literal["walk", "step"] = "walk"
     accumulate: int = field(default=1, validator=at_least(1))
     clip_norm: float | None = field(default=None, validator=above(0))
-    ema: float | None = field(default=None, validator=between(0, 1))
+    ema: float | None = field(default=None, validator=[at_least(0), below(1)])
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     patience: int | None = field(default=None, validator=at_least(1))
     statistics_examples: int = field(default=10_000, validator=at_least(2))
