@@ -111,11 +111,13 @@ class Session:
     def _train(self) -> None:
         run = self.run
         try:
-            while not self.trainer.done or self._epoch_open:
+            going = True
+            while going:
+                if self._epoch_open:  # as it is, too, where a run was stopped before it was closed
+                    self._close_epoch()
                 for loss in self.trainer.epoch_updates():
                     self._after_update(loss)
-                if self._epoch_open:
-                    self._close_epoch()
+                going = self._epoch_open or not self.trainer.done
         except Interrupted:
             run.save_checkpoint()
             raise

@@ -187,6 +187,7 @@ class Trainer:
             load_tensors(self.average, groups["average"])
         self.optimisers.restore(groups["optimizer"], state["optimizer"])
         self.progress = Progress(**state["progress"])
+        self.optimisers.scale_rates(self.decay(max(self.progress.update - 1, 0), self.total_updates))
 
 
 class _Descent:
