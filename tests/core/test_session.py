@@ -1,0 +1,641 @@
+"""A run from its start to its end: stopped anywhere and resumed, it is the run that was never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+
+import chainkit
+from chainkit import session
+from chainkit.bundle import read_bundle
+from chainkit.cli import main
+from chainkit.component import Component
+from chainkit.errors import CheckpointError, Interrupted, RecipeError, RunBusyError
+from chainkit.interrupt import handling_signals, poll
+from chainkit.reporting import Reporter
+from chainkit.run import prepare_run
+from chainkit.run_directory import RunDirectory
+from chainkit.session import Session, new_run
+from chainkit.testing import TINY_RECIPE, TinyParts, tiny_host
+from chainkit.testing.parts import TinyEstimator
+
+COMMON = """
+device = "cpu"
+[train]
+epochs = 3
+batch_size = 50
+optimizer = { type = "adam", lr = 0.01 }
+decay = { type = "cosine" }
+ema = 0.9
+statistics_examples = 40
+[validate]
+estimator = { type = "stoppable" }
+examples = 5
+[sample]
+n = 4
+every = 2
+[evaluate]
+examples = 6
+estimators = [{ type = "lower-bound", walks = 2 }]
+"""
+METHODS = {
+    "heated": """
+[data]
+type = "grid-3x3"
+n = 200
+[chain]
+steps = 3
+temperature = { type = "geometric", ratio = 1.5 }
+prior = { type = "gaussian" }
+operator = { type = "walkback-gaussian", sigma0 = 0.1, network = { type = "mlp", hidden = [5], norm = "shared" } }
+[process]
+type = "heated"
+[objective]
+type = "walkback"
+""",
+    "infusion": """
+[data]
+type = "digits"
+scale = 17
+dequantize = true
+valid = 700
+test = 897
+[chain]
+steps = 3
+prior = { type = "gaussian" }
+operator = { type = "infusion-gaussian", network = { type = "mlp", hidden = [5], norm = "per-step" } }
+[process]
+type = "infusion"
+rate = { type = "increasing", omega = 0.1 }
+[objective]
+type = "denoising"
+""",
+    "diffusion": """
+[data]
+type = "swiss-roll"
+n = 200
+[chain]
+steps = 3
+prior = { type = "gaussian", fit = false }
+operator = { type = "diffusion-gaussian", network = { type = "mlp", hidden = [5], step = "embedding" } }
+[process]
+type = "diffusion-gaussian"
+schedule = { type = "variance-learned", initial = { type = "variance-cosine" } }
+[objective]
+type = "diffusion-bound"
+steps = "one"
+""",
+}
+METHODS = {name: COMMON + text for name, text in METHODS.items()}
+UPDATES = 12
+
+
+@attrs.frozen(kw_only=True)
+class Stoppable:
+    """The tiny bound."""
+
+
+class Meddler:
+    """A plugin with an estimator that a test may stop on its way, and with a memory of its own."""
+
+    chainkit_api = (1, 1)
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.validations, self.stop_at = 0, stop_at
+        self.memory: list[int] = []
+
+    @chainkit.hookimpl
+    def chainkit_estimators(self):
+        meddler = self
+
+        class Stopping(TinyEstimator):
+            def estimate(self, chain, process, examples):
+                meddler.validations += 1
+                if meddler.validations == meddler.stop_at:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    poll()
+                return super().estimate(chain, process, examples)
+
+        return [Component(name="stoppable", config=Stoppable, build=lambda config, context: Stopping(walks=1))]
+
+    @chainkit.hookimpl
+    def chainkit_epoch_end(self, run):
+        self.memory.append(run.epoch)
+
+    @chainkit.hookimpl
+    def chainkit_checkpoint_save(self, run):
+        return {"epochs": list(self.memory)}
+
+    @chainkit.hookimpl
+    def chainkit_checkpoint_load(self, run, state):
+        self.memory = list(state["meddler"]["epochs"])
+
+
+class Killed(BaseException):
+    """The process is gone: nothing is saved any more."""
+
+
+class Watcher(Reporter):
+    """Keeps what is said; stops after an update by a signal, or as a killed process does."""
+
+    def __init__(self, stop_after: int | None = None, *, kill: bool = False) -> None:
+        self.stop_after, self.kill = stop_after, kill
+        self.lines: list[str] = []
+        self.updates: list[int] = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    def progress(self, done, total, words):
+        self.updates.append(done)
+        if done == self.stop_after:
+            if self.kill:
+                raise Killed
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def frequent_metrics(monkeypatch):
+    monkeypatch.setattr(session, "LOG_EVERY", 2)
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Makes a run of a recipe text, and starts it."""
+
+    def start(text, *overrides, name="run", reporter=None, meddler=None, **plugins):
+        recipe = tmp_path / "recipe.toml"
+        recipe.write_text(text)
+        host = tiny_host(meddler=meddler or Meddler(), **plugins)
+        run = new_run(recipe, tmp_path / name, host, overrides=overrides, reporter=reporter or Watcher())
+        with handling_signals():
+            Session(run).complete()
+        return run
+
+    return start
+
+
+def again(path, *, reporter=None, meddler=None, **plugins):
+    """Takes up a run in what could be another process: everything is built anew."""
+    host = tiny_host(meddler=meddler or Meddler(), **plugins)
+    run = prepare_run(RunDirectory(path), host, reporter or Watcher())
+    with handling_signals():
+        Session(run).complete()
+    return run
+
+
+def left_by(path: Path) -> dict[str, bytes]:
+    """All that training leaves: the last checkpoint with weights, average and optimiser, final weights, metrics, figures."""
+    last = max((path / "checkpoints").iterdir())
+    files = [*last.iterdir(), *(path / "final").iterdir(), path / "metrics.jsonl", path / "evaluation.json"]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What every method leaves when nothing stops it."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(session, "LOG_EVERY", 2)
+        for method, text in METHODS.items():
+            folder = tmp_path_factory.mktemp(method)
+            (folder / "recipe.toml").write_text(text)
+            reporter = Watcher()
+            run = new_run(folder / "recipe.toml", folder / "run", tiny_host(meddler=Meddler()), reporter=reporter)
+            Session(run).complete()
+            # Every set has 200 training examples: three epochs of four batches.
+            assert reporter.updates == list(range(1, UPDATES + 1))
+            found[method] = left_by(run.path)
+    return found
+
+
+def test_all_that_training_leaves_is_compared(whole):
+    for left in whole.values():
+        assert {Path(name).name for name in left} >= {"average.safetensors", "optimizer.safetensors", "model.safetensors", "metrics.jsonl"}
+        lines = [json.loads(line) for line in left["metrics.jsonl"].decode().splitlines()]
+        assert sum("valid tiny bound" in line for line in lines) == 3
+        assert len(lines) == 6 + 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_interrupted_after_every_single_update_ends_the_same(method, whole, begin, tmp_path):
+    """Update 4, 8 and 12 are the last of an epoch: the signal comes before validation and checkpoint."""
+    with pytest.raises(Interrupted):
+        begin(METHODS[method], reporter=Watcher(1))
+    for update in range(2, UPDATES + 1):
+        with pytest.raises(Interrupted):
+            again(tmp_path / "run", reporter=Watcher(update))
+    last = Watcher()
+    again(tmp_path / "run", reporter=last)
+    assert last.updates == []
+    assert left_by(tmp_path / "run") == whole[method]
+
+
+@pytest.mark.parametrize("update", [1, 6, 8, 11])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_killed_between_checkpoints_ends_the_same(method, update, whole, begin, tmp_path):
+    with pytest.raises(Killed):
+        begin(METHODS[method], reporter=Watcher(update, kill=True))
+    resumed = Watcher()
+    again(tmp_path / "run", reporter=resumed)
+    assert resumed.updates[0] == (update - 1) // 4 * 4 + 1  # from the end of the last epoch that ended
+    assert left_by(tmp_path / "run") == whole[method]
+
+
+@pytest.mark.parametrize("validation", [1, 2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_interrupted_while_it_validates_ends_the_same(method, validation, whole, begin, tmp_path):
+    with pytest.raises(Interrupted):
+        begin(METHODS[method], meddler=Meddler(validation))
+    resumed = Watcher()
+    again(tmp_path / "run", reporter=resumed)
+    assert resumed.updates == list(range(4 * validation + 1, UPDATES + 1))
+    assert left_by(tmp_path / "run") == whole[method]
+
+
+@pytest.mark.parametrize(
+    "settings", [["train.update=step", "objective.type=walkback"], ["train.accumulate=2"], ["train.precision=bfloat16"]]
+)
+def test_other_ways_to_train_resume_exactly_too(settings, begin, tmp_path):
+    text = METHODS["heated"]
+    expected = left_by(begin(text, *settings, name="whole").path)
+    with pytest.raises(Interrupted):
+        begin(text, *settings, reporter=Watcher(3))
+    again(tmp_path / "run")
+    assert left_by(tmp_path / "run") == expected
+
+
+def test_resuming_a_trained_run_trains_nothing_and_makes_what_is_missing(begin):
+    text = METHODS["infusion"]
+    run = begin(text)
+    expected = left_by(run.path)
+    (run.path / "evaluation.json").unlink()
+    for picture in (run.path / "pictures").iterdir():
+        picture.unlink()
+    reporter = Watcher()
+    resumed = again(run.path, reporter=reporter)
+    assert reporter.updates == []
+    assert "is trained" in reporter.lines[0]
+    assert left_by(run.path) == expected
+    assert (run.path / "pictures" / "samples.png").exists()
+    assert (resumed.update, resumed.weights) == (run.update, run.weights)
+    assert torch.equal(resumed.sample(3).state, run.sample(3).state)
+
+
+def test_damaged_final_weights_are_made_again_from_the_checkpoint(begin):
+    run = begin(METHODS["infusion"])
+    expected = left_by(run.path)
+    (run.path / "final" / "model.safetensors").write_bytes(b"")
+    reporter = Watcher()
+    again(run.path, reporter=reporter)
+    assert "final/model.safetensors: damaged" in reporter.lines[0]
+    assert reporter.updates == []
+    assert left_by(run.path) == expected
+
+
+def test_a_run_without_a_checkpoint_starts_anew_and_keeps_no_stale_metrics(begin, tmp_path):
+    with pytest.raises(Killed):
+        begin(METHODS["diffusion"], reporter=Watcher(3, kill=True))
+    assert (tmp_path / "run" / "metrics.jsonl").read_text().count("\n") == 1
+    again(tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert sum(line["update"] == 2 for line in lines) == 1
+
+
+# Validation, early stopping, averages
+
+
+class Scripted:
+    """An estimator that gives figures from a list, in turn."""
+
+    chainkit_api = (1, 1)
+
+    def __init__(self, *values):
+        self.values = list(values)
+
+    @chainkit.hookimpl
+    def chainkit_estimators(self):
+        values = self.values
+
+        class Script(TinyEstimator):
+            def estimate(self, chain, process, examples):
+                estimate = super().estimate(chain, process, examples)
+                return attrs.evolve(estimate, value=values.pop(0), name="scripted")
+
+        return [Component(name="scripted", config=Stoppable, build=lambda config, context: Script(walks=1))]
+
+
+WATCHED = (
+    TINY_RECIPE.replace("max_updates = 2", "epochs = 9, patience = 2, checkpoints = 1")
+    + """
+[validate]
+estimator = { type = "scripted" }
+"""
+)
+
+
+def tensors(folder):
+    return read_bundle(folder)[0]
+
+
+def test_training_stops_early_and_reports_the_best_validation(begin):
+    reporter = Watcher()
+    run = begin(WATCHED, reporter=reporter, script=Scripted(-3.0, -1.0, -2.0, -1.0))
+    assert (run.finished, run.epoch, run.update) == (True, 2, 6)  # of 4 epochs of 3 updates
+    assert reporter.updates == list(range(1, 13))
+    assert run.weights == "weights of update 6 (best validation)"
+    assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == ["00000006", "00000012"]
+    best, last, final = (tensors(run.path / folder)["model"] for folder in ("checkpoints/00000006", "checkpoints/00000012", "final"))
+    assert all(torch.equal(final[name], best[name]) for name in best)
+    assert any(not torch.equal(final[name], last[name]) for name in last)
+    said = [line for line in reporter.lines if line.startswith("epoch")]
+    assert [line.endswith("(best so far)") for line in said] == [True, True, False, False]
+    assert "scripted on 48 valid examples -1.00 nats" in said[1]
+
+
+def test_a_stopped_run_stays_stopped(begin):
+    run = begin(WATCHED, script=Scripted(-1.0, -2.0, -2.0))
+    for file in (run.path / "final").iterdir():
+        file.unlink()
+    (run.path / "final").rmdir()
+    reporter = Watcher()
+    resumed = again(run.path, reporter=reporter, script=Scripted())
+    assert reporter.updates == []
+    assert resumed.weights == "weights of update 3 (best validation)"
+
+
+def test_a_damaged_best_checkpoint_is_named_and_the_last_weights_are_reported(begin):
+    class Damager(Scripted):
+        @chainkit.hookimpl
+        def chainkit_epoch_end(self, run):
+            if run.epoch == 3:
+                (run.path / "checkpoints" / "00000003" / "state.json").write_text("{}")
+
+    reporter = Watcher()
+    run = begin(WATCHED, reporter=reporter, script=Damager(-1.0, -2.0, -2.0))
+    assert run.weights == "weights of update 9"
+    assert any("00000003/state.json: damaged" in line for line in reporter.lines)
+
+
+def test_averaged_weights_are_validated_sampled_and_reported(begin):
+    run = begin(METHODS["infusion"])
+    assert run.weights.startswith("averaged (EMA) weights of update ")
+    groups = tensors(run.path / "checkpoints" / f"{run.update:08d}")
+    final = tensors(run.path / "final")["model"]
+    weight = next(name for name in final if name.endswith("weight"))
+    assert torch.equal(final[weight], groups["average"][f"module.{weight}"])
+    assert not torch.equal(final[weight], groups["model"][weight])
+
+
+def test_as_many_checkpoints_are_kept_as_the_recipe_says(begin):
+    for kept in (1, 2, 4, 5):
+        run = begin(TINY_RECIPE.replace("max_updates = 2", "epochs = 6"), f"train.checkpoints={kept}", name=f"kept-{kept}")
+        found = sorted(int(path.name) for path in (run.path / "checkpoints").iterdir())
+        assert found == [3 * epoch for epoch in range(7 - kept, 7)]
+
+
+# Hooks
+
+
+class Diary:
+    """Writes down the hooks that are called."""
+
+    def __init__(self) -> None:
+        self.entries: list[str] = []
+
+    @chainkit.hookimpl
+    def chainkit_run_start(self, run):
+        self.entries.append(f"start at {run.update}")
+
+    @chainkit.hookimpl
+    def chainkit_step_end(self, run, metrics):
+        self.entries.append(f"step {metrics['update']}" + (" validated" if "valid scripted" in metrics else ""))
+
+    @chainkit.hookimpl
+    def chainkit_epoch_end(self, run):
+        self.entries.append(f"epoch {run.epoch}")
+
+    @chainkit.hookimpl
+    def chainkit_samples(self, run, samples):
+        assert len(samples.path) == samples.steps + 1
+        self.entries.append("samples" + (" at the end" if run.finished else ""))
+
+    @chainkit.hookimpl
+    def chainkit_checkpoint_save(self, run):
+        self.entries.append(f"save {run.update}")
+        return {"entries": len(self.entries)}
+
+    @chainkit.hookimpl
+    def chainkit_checkpoint_load(self, run, state):
+        [mine] = [kept for name, kept in state.items() if name.startswith("diary")]
+        self.entries.append(f"load {mine['entries']}")
+
+    @chainkit.hookimpl
+    def chainkit_run_error(self, run, error):
+        self.entries.append(type(error).__name__)
+
+    @chainkit.hookimpl
+    def chainkit_run_end(self, run):
+        self.entries.append("end")
+
+
+class Diaries:
+    """The plugin that provides the observer ``diary``."""
+
+    chainkit_api = (1, 1)
+
+    def __init__(self) -> None:
+        self.diary = Diary()
+
+    @chainkit.hookimpl
+    def chainkit_observers(self):
+        return [Component(name="diary", config=Stoppable, build=lambda config, context: self.diary)]
+
+
+OBSERVED = (
+    TINY_RECIPE.replace("max_updates = 2", "epochs = 2").replace("n = 6", "n = 6, every = 1").replace('device = "cpu"', "")
+    + """
+[validate]
+estimator = { type = "scripted" }
+[[observers]]
+type = "diary"
+"""
+)
+
+
+def test_observers_are_called_in_the_order_of_a_run(begin):
+    diaries = Diaries()
+    begin(OBSERVED, diaries=diaries, script=Scripted(-2.0, -1.0))
+    assert diaries.diary.entries == [
+        "start at 0",
+        *("step 2", "step 3 validated", "samples", "epoch 1", "save 3"),
+        *("step 4", "step 6", "step 6 validated", "samples", "epoch 2", "save 6"),
+        *("save 6", "samples at the end", "end"),
+    ]
+
+
+def test_an_observer_gets_back_what_it_saved(begin, tmp_path):
+    first, second, third = Diaries(), Diaries(), Diaries()
+    with pytest.raises(Interrupted):
+        begin(OBSERVED, diaries=first, script=Scripted(-2.0, -1.0), reporter=Watcher(4))
+    assert first.diary.entries[-3:] == ["step 4", "save 4", "Interrupted"]
+    again(tmp_path / "run", diaries=second, script=Scripted(-1.0))
+    assert second.diary.entries[:2] == [f"load {len(first.diary.entries) - 1}", "start at 4"]
+    again(tmp_path / "run", diaries=third, script=Scripted())
+    assert third.diary.entries == [f"load {second.diary.entries.index('samples at the end')}", "start at 6", "samples at the end", "end"]
+
+
+def test_a_plugin_gets_back_what_it_saved(begin, tmp_path):
+    text = METHODS["diffusion"]
+    with pytest.raises(Interrupted):
+        begin(text, reporter=Watcher(9))
+    meddler = Meddler()
+    again(tmp_path / "run", meddler=meddler)
+    assert meddler.memory == [1, 2, 3]
+
+
+# Opening a run
+
+
+def test_an_opened_run_gives_chain_process_data_samples_and_figures(begin):
+    run = begin(METHODS["heated"])
+    opened = chainkit.open_run(run.path, host=tiny_host(meddler=Meddler()))
+    assert isinstance(opened.chain, chainkit.Chain)
+    assert isinstance(opened.process, chainkit.ForwardProcess)
+    assert len(opened.data("test")) == 1000
+    assert opened.weights == run.weights
+    assert torch.equal(opened.sample(5, seed=3).state, run.sample(5, seed=3).state)
+    assert not torch.equal(opened.sample(5, seed=3).state, opened.sample(5, seed=4).state)
+    assert opened.sample(5).state.shape == (5, 2)
+    weights = chainkit.log_weights(opened.chain, opened.process, opened.data("test"), 1)
+    assert weights.shape == (1000, 1)
+
+
+def test_evaluating_twice_with_one_seed_gives_one_figure_and_other_seeds_agree_within_the_error(begin):
+    run = begin(METHODS["heated"])
+    opened = chainkit.open_run(run.path, host=tiny_host(meddler=Meddler()))
+    part = opened.host.part("estimator", "lower-bound", walks=4)
+    first, same, other = (opened.evaluate([part], examples=300, seed=seed)[0] for seed in (1, 1, 2))
+    assert first == same
+    assert first.value != other.value
+    assert abs(first.value - other.value) < 4 * (first.error**2 + other.error**2) ** 0.5
+    records = json.loads((run.path / "evaluation.json").read_text())
+    assert [(record["seed"], record["walks"]) for record in records] == [(0, 2), (1, 4), (2, 4)]  # the same figure stands there once
+
+
+def test_a_run_that_is_not_trained_is_not_opened(begin, tmp_path):
+    with pytest.raises(Interrupted):
+        begin(METHODS["heated"], reporter=Watcher(2))
+    with pytest.raises(CheckpointError, match="chainkit resume"):
+        chainkit.open_run(tmp_path / "run", host=tiny_host(meddler=Meddler()))
+
+
+# What would fail at the end fails before the start
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("sample.steps=7", "sample.steps"),
+        ("evaluate.estimators.0.walks=0", "evaluate.estimators"),
+        ("evaluate.split=valid", "evaluate.split: tiny has no valid split, only train"),
+    ],
+)
+def test_what_would_fail_after_training_fails_before_it(override, said, begin, tmp_path):
+    class Single:
+        chainkit_api = (1, 1)
+
+        @chainkit.hookimpl
+        def chainkit_datasets(self):
+            [component] = TinyParts().chainkit_datasets()
+
+            def build(config, context):
+                data = component.builder()(config, context)
+                del data.splits["valid"], data.splits["test"]
+                return data
+
+            return [attrs.evolve(component, name="single", build=build)]
+
+    with pytest.raises(RecipeError, match=said):
+        begin(TINY_RECIPE, "data.type=single", override, mine=Single())
+    assert not (tmp_path / "run").exists()
+
+
+# Processes
+
+
+def test_a_run_that_is_held_by_another_process_is_left_alone(begin):
+    run = begin(METHODS["heated"])
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    program = (
+        "import sys, time; from pathlib import Path; from chainkit.run_directory import RunDirectory\n"
+        "with RunDirectory(Path(sys.argv[1])).locked(): print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunBusyError, match="in use by another process"):
+            again(run.path)
+    finally:
+        holder.communicate()
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+    again(run.path)
+
+
+LONG = """
+device = "cpu"
+data = { type = "swiss-roll", n = 500 }
+process = { type = "diffusion-gaussian" }
+objective = { type = "diffusion-bound", steps = "one" }
+train = { batch_size = 5, epochs = 100000, optimizer = { type = "adam" } }
+sample = { n = 3 }
+[chain]
+steps = 4
+prior = { type = "gaussian", fit = false }
+operator = { type = "diffusion-gaussian", network = { type = "mlp", hidden = [4] } }
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_process_with_its_code_and_the_run_goes_on_from_there(number, code, tmp_path, capsys):
+    recipe, path = tmp_path / "long.toml", tmp_path / "run"
+    recipe.write_text(LONG)
+    program = "import sys; from chainkit.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", program, "run", str(recipe), "--out", str(path)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: (path / "metrics.jsonl").exists() or process.poll() is not None)
+        process.send_signal(number)
+        out, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == code, said
+    assert out == ""
+    assert "Traceback" not in said
+    assert said.splitlines()[-2:] == [
+        f"continue with `chainkit resume {path}`",
+        f"chainkit: error: stopped by {signal.Signals(number).name}",
+    ]
+    stopped = max(int(saved.name) for saved in (path / "checkpoints").iterdir())
+    # Not the rest of the long training, but one update more: the directory's own recipe is shortened.
+    resolved = path / "resolved.toml"
+    resolved.write_text(resolved.read_text().replace("epochs = 100000", f"epochs = 100000\nmax_updates = {stopped + 1}"))
+    assert main(["resume", str(path)]) == 0
+    said = capsys.readouterr().err
+    assert f"continuing {path} at update {stopped} of {stopped + 1}" in said
+
+
+def wait_for(condition, seconds=300.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
