@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,13 +67,18 @@ class RunDirectory:
 
         Raises:
             RecipeError: The path exists and is not an empty folder; nothing in it is touched.
+            OSError: The disk is full or not writable; nothing is left behind.
         """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RecipeError(f"{path}: exists; continue it with `chainkit resume {path}`, or choose another --out")
         path.mkdir(parents=True, exist_ok=True)
-        write_text(path / "recipe.toml", given)
-        write_text(path / "environment.json", json.dumps(environment, indent=1))
-        write_text(path / "resolved.toml", resolved)
+        try:
+            write_text(path / "recipe.toml", given)
+            write_text(path / "environment.json", json.dumps(environment, indent=1))
+            write_text(path / "resolved.toml", resolved)
+        except OSError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         return cls(path)
 
     @contextmanager
