@@ -44,7 +44,7 @@ def smaller(name: str) -> dict[str, Any]:
     given = tomllib.loads((RECIPES / f"{name}.toml").read_text())
     estimators = given["evaluate"]["estimators"]
     settings = {
-        **SMALL[name.split("_", 1)[1].removeprefix("bound_")],
+        **next(sizes for ending, sizes in SMALL.items() if name.endswith(ending)),
         "train.max_updates": 2,
         "train.statistics_examples": 30,
         "sample.n": 9,
