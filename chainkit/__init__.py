@@ -36,7 +36,7 @@ _HOME = {
     "hold": "chain",
     "hookimpl": "hookspecs",
     "log_weights": "log_weight",
-    "open_run": "run",
+    "open_run": "opening",
 }
 
 __all__ = ["API_VERSION", "__version__", *_HOME]

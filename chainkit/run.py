@@ -17,12 +17,11 @@ from chainkit.data import Data
 from chainkit.errors import CheckpointError, RecipeError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import checked, to_json, write_evaluation
-from chainkit.host import Host, load_plugins
+from chainkit.host import Host
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
 from chainkit.random import seeded
-from chainkit.recipe import read_recipe
 from chainkit.recipe.schema import Recipe
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory
@@ -291,34 +290,3 @@ class Run:
             found.append(checked(build_part(part, context).estimate(self.chain, self.process, chosen)))
             write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights)])
         return found
-
-
-def open_run(path: str | Path, *, host: Host | None = None, reporter: Reporter | None = None, device: str | None = None) -> Run:
-    """Opens a run that has ended, with the weights that it reports.
-
-    Arguments:
-        path: The run directory.
-        host: Loaded plugins; loaded now unless given.
-        reporter: Who is told what happens.
-        device: Where to compute; as the recipe says unless given.
-
-    Raises:
-        CheckpointError: The directory is not that of an ended run, or is damaged.
-    """
-    run = prepare_run(RunDirectory(Path(path)), host or load_plugins(), reporter, device)
-    run.load_final()
-    return run
-
-
-def prepare_run(directory: RunDirectory, host: Host, reporter: Reporter | None = None, device: str | None = None) -> Run:
-    """Builds the run of a directory from its resolved recipe, with initial weights.
-
-    Arguments:
-        directory: The run directory.
-        host: The loaded plugins.
-        reporter: Who is told how it goes.
-        device: Where to compute; as the recipe says unless given.
-    """
-    overrides = [] if device is None else [f'device="{device}"']
-    recipe = read_recipe(directory.resolved, host.registry, overrides)
-    return Run(directory, recipe, host, reporter)

@@ -16,10 +16,11 @@ from chainkit.estimator import Estimate
 from chainkit.evaluation import checked
 from chainkit.host import Host
 from chainkit.interrupt import poll
+from chainkit.opening import prepare_run
 from chainkit.recipe import read_recipe, resolved_text
 from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
-from chainkit.run import Run, prepare_run
+from chainkit.run import Run
 from chainkit.run_directory import RunDirectory, describe_environment
 
 LOG_EVERY = 50

@@ -19,7 +19,8 @@ from chainkit.errors import RecipeError
 from chainkit.evaluation import to_json
 from chainkit.host import Host
 from chainkit.interrupt import handling_signals
-from chainkit.run import Run, open_run, prepare_run
+from chainkit.opening import open_run, prepare_run
+from chainkit.run import Run
 from chainkit.run_directory import RunDirectory, fresh_path
 from chainkit.session import Session, new_run
 

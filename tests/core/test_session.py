@@ -21,8 +21,8 @@ from chainkit.cli import main
 from chainkit.component import Component
 from chainkit.errors import CheckpointError, Interrupted, RecipeError, RunBusyError
 from chainkit.interrupt import handling_signals, poll
+from chainkit.opening import prepare_run
 from chainkit.reporting import Reporter
-from chainkit.run import prepare_run
 from chainkit.run_directory import RunDirectory
 from chainkit.session import Session, new_run
 from chainkit.testing import TINY_RECIPE, TinyParts, tiny_host

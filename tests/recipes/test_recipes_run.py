@@ -67,7 +67,7 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
 
 
-def runs(name: str, folder: Path, capsys: pytest.CaptureFixture[str], **more: Any) -> Path:
+def check_run(name: str, folder: Path, capsys: pytest.CaptureFixture[str], **more: Any) -> Path:
     """Runs a recipe through the command line and looks at all that it leaves."""
     words = [word for key, value in {**smaller(name), **more}.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     path = folder / "run"
@@ -122,7 +122,7 @@ def look_at_pictures(path: Path, printed: str) -> None:
     sorted(path.stem for path in RECIPES.glob("*.toml") if not path.stem.endswith(("mnist", "cifar10", "celeba"))),
 )
 def test_a_recipe_without_download_runs_to_its_end(name, tmp_path, capsys):
-    runs(name, tmp_path, capsys)
+    check_run(name, tmp_path, capsys)
 
 
 @pytest.mark.skipif(
@@ -131,7 +131,7 @@ def test_a_recipe_without_download_runs_to_its_end(name, tmp_path, capsys):
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*mnist.toml")))
 def test_a_recipe_on_the_real_mnist_runs_to_its_end(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CHAINKIT_DATA", str(DATA))
-    runs(name, tmp_path, capsys, **{"data.download": False})
+    check_run(name, tmp_path, capsys, **{"data.download": False})
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def faces(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*celeba.toml")))
 def test_a_recipe_on_faces_runs_to_its_end(name, faces, tmp_path, capsys):
-    runs(name, tmp_path, capsys, **{"data.root": str(faces)})
+    check_run(name, tmp_path, capsys, **{"data.root": str(faces)})
 
 
 @pytest.fixture
@@ -179,4 +179,4 @@ def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*cifar10.toml")))
 def test_a_recipe_on_photographs_runs_to_its_end(name, photographs, tmp_path, capsys):
-    runs(name, tmp_path, capsys, **{"data.root": str(photographs), "data.download": False})
+    check_run(name, tmp_path, capsys, **{"data.root": str(photographs), "data.download": False})

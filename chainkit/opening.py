@@ -1,0 +1,42 @@
+"""Runs that exist: from a directory to the run that it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chainkit.host import Host, load_plugins
+from chainkit.recipe import read_recipe
+from chainkit.reporting import Reporter
+from chainkit.run import Run
+from chainkit.run_directory import RunDirectory
+
+
+def open_run(path: str | Path, *, host: Host | None = None, reporter: Reporter | None = None, device: str | None = None) -> Run:
+    """Opens a run that has ended, with the weights that it reports.
+
+    Arguments:
+        path: The run directory.
+        host: Loaded plugins; loaded now unless given.
+        reporter: Who is told what happens.
+        device: Where to compute; as the recipe says unless given.
+
+    Raises:
+        CheckpointError: The directory is not that of an ended run, or is damaged.
+    """
+    run = prepare_run(RunDirectory(Path(path)), host or load_plugins(), reporter, device)
+    run.load_final()
+    return run
+
+
+def prepare_run(directory: RunDirectory, host: Host, reporter: Reporter | None = None, device: str | None = None) -> Run:
+    """Builds the run of a directory from its resolved recipe, with initial weights.
+
+    Arguments:
+        directory: The run directory.
+        host: The loaded plugins.
+        reporter: Who is told how it goes.
+        device: Where to compute; as the recipe says unless given.
+    """
+    overrides = [] if device is None else [f'device="{device}"']
+    recipe = read_recipe(directory.resolved, host.registry, overrides)
+    return Run(directory, recipe, host, reporter)
