@@ -46,8 +46,8 @@ class GaussianKernel(Kernel):
         self.variance = variance
 
     def at(self, temperature: float | Tensor = 1.0) -> Gaussian:
-        heated = not isinstance(temperature, float) or temperature != 1.0
-        return Gaussian(self.mean, self.variance * divisor(temperature, self.mean) if heated else self.variance)
+        tempered = not isinstance(temperature, float) or temperature != 1.0
+        return Gaussian(self.mean, self.variance * divisor(temperature, self.mean) if tempered else self.variance)
 
 
 class BernoulliKernel(Kernel):
