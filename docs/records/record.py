@@ -1,7 +1,9 @@
-"""Makes the small record of a run that is kept in the repository: ``python docs/records/record.py RUN > docs/records/NAME.json``.
+"""Small records of long runs, and the table of their figures.
 
-A record holds what the figures depend on (recipe with all defaults, overrides, versions, device,
-seed), the curve of training, and the figures with their errors; not the weights.
+``python docs/records/record.py RUN NAME`` keeps the record of a run as ``NAME.json`` beside this
+file; every call writes the table in ``README.md`` anew. A record holds what the figures depend on
+(recipe with all defaults, overrides, versions, device, seed), the curve of training, and the
+figures with their errors; not the weights.
 """
 
 from __future__ import annotations
@@ -10,9 +12,21 @@ import json
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+TEXT = """# Records of runs
+
+Written by `record.py` from run directories, never by hand. One seed each, on two CPU cores; the
+overrides say where a run is shorter than its recipe. Log-likelihoods are nats per example, higher
+is better, with the standard errors over examples and over walks; they compare only between rows of
+the same data (real-valued densities and masses on bits are different quantities).
+
+"""
 
 
-def record(run: Path) -> dict[str, object]:
+def record(run: Path) -> dict[str, Any]:
     """The record of a run directory.
 
     Arguments:
@@ -25,11 +39,38 @@ def record(run: Path) -> dict[str, object]:
     return {
         "recipe": tomllib.loads((run / "resolved.toml").read_text(encoding="utf-8")),
         "environment": {key: environment[key] for key in ("chainkit", "torch", "python", "device", "threads", "overrides", "git")},
-        "training minutes": round((ended - started) / 60, 1),
+        "minutes": round((ended - started) / 60, 1),
         "curve": [*lines[:: max(1, len(lines) // 20)], *validated],
         "figures": json.loads((run / "evaluation.json").read_text(encoding="utf-8")),
     }
 
 
+def table() -> str:
+    """The page of all records."""
+    rows = ["| record | overrides | training | figure | value | beside |", "| --- | --- | --- | --- | --- | --- |"]
+    for path in sorted(HERE.glob("*.json")):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        first = (
+            f"[{path.stem}]({path.name}) | {' '.join(f'`{change}`' for change in kept['environment']['overrides'])} | {kept['minutes']} min"
+        )
+        for figure in kept["figures"]:
+            rows.append(f"| {first} | {figure['name']} | {_value(figure)} | {_beside(figure)} |")
+            first = " | | "
+    return TEXT + "\n".join(rows) + "\n"
+
+
+def _value(figure: dict[str, Any]) -> str:
+    errors = "".join(f" ± {figure[key]:.2f}" for key in ("error_examples", "error_walks") if figure[key] is not None)
+    walks = f", {figure['walks']} walks" if figure["walks"] else ""
+    return f"{figure['value']:.2f}{errors} {figure['unit']} ({figure['examples']} {figure['split']} examples{walks})"
+
+
+def _beside(figure: dict[str, Any]) -> str:
+    baseline = [] if figure["baseline"] is None else [f"factorial model {figure['baseline']:.2f}"]
+    return "; ".join(baseline + [f"{name} {value:.2f}" for name, value in figure["beside"].items()])
+
+
 if __name__ == "__main__":
-    print(json.dumps(record(Path(sys.argv[1])), indent=1))
+    if len(sys.argv) == 3:
+        (HERE / f"{sys.argv[2]}.json").write_text(json.dumps(record(Path(sys.argv[1])), indent=1) + "\n", encoding="utf-8")
+    (HERE / "README.md").write_text(table(), encoding="utf-8")
