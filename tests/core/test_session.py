@@ -20,12 +20,13 @@ from chainkit.bundle import read_bundle
 from chainkit.cli import main
 from chainkit.component import Component
 from chainkit.errors import CheckpointError, Interrupted, RecipeError, RunBusyError
+from chainkit.host import load_plugins
 from chainkit.interrupt import handling_signals, poll
 from chainkit.opening import prepare_run
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory
 from chainkit.session import Session, new_run
-from chainkit.testing import TINY_RECIPE, TinyParts, tiny_host
+from chainkit.testing import TINY_RECIPE, TinyParts
 from chainkit.testing.parts import TinyEstimator
 
 COMMON = """
@@ -172,10 +173,10 @@ def frequent_metrics(monkeypatch):
 def begin(tmp_path):
     """Makes a run of a recipe text, and starts it."""
 
-    def start(text, *overrides, name="run", reporter=None, meddler=None, **plugins):
+    def start(text, *overrides, name="run", reporter=None, **plugins):
         recipe = tmp_path / "recipe.toml"
         recipe.write_text(text)
-        host = tiny_host(meddler=meddler or Meddler(), **plugins)
+        host = plugins_with(**plugins)
         run = new_run(recipe, tmp_path / name, host, overrides=overrides, reporter=reporter or Watcher())
         with handling_signals():
             Session(run).complete()
@@ -184,9 +185,17 @@ def begin(tmp_path):
     return start
 
 
-def again(path, *, reporter=None, meddler=None, **plugins):
+def plugins_with(meddler=None, *, figures=False, **plugins):
+    """All plugins, those of a test too; without pictures, which take most of the time of such small runs."""
+    host = load_plugins(disabled=() if figures else ("figures",), strict=True)
+    for name, plugin in {"tiny": TinyParts(), "meddler": meddler or Meddler(), **plugins}.items():
+        host.add(plugin, name)
+    return host
+
+
+def again(path, *, reporter=None, **plugins):
     """Takes up a run in what could be another process: everything is built anew."""
-    host = tiny_host(meddler=meddler or Meddler(), **plugins)
+    host = plugins_with(**plugins)
     run = prepare_run(RunDirectory(path), host, reporter or Watcher())
     with handling_signals():
         Session(run).complete()
@@ -210,7 +219,7 @@ def whole(tmp_path_factory):
             folder = tmp_path_factory.mktemp(method)
             (folder / "recipe.toml").write_text(text)
             reporter = Watcher()
-            run = new_run(folder / "recipe.toml", folder / "run", tiny_host(meddler=Meddler()), reporter=reporter)
+            run = new_run(folder / "recipe.toml", folder / "run", plugins_with(), reporter=reporter)
             Session(run).complete()
             # Every set has 200 training examples: three epochs of four batches.
             assert reporter.updates == list(range(1, UPDATES + 1))
@@ -279,16 +288,26 @@ def test_resuming_a_trained_run_trains_nothing_and_makes_what_is_missing(begin):
     run = begin(text)
     expected = left_by(run.path)
     (run.path / "evaluation.json").unlink()
-    for picture in (run.path / "pictures").iterdir():
-        picture.unlink()
     reporter = Watcher()
-    resumed = again(run.path, reporter=reporter)
+    resumed = again(run.path, reporter=reporter, figures=True)
     assert reporter.updates == []
     assert "is trained" in reporter.lines[0]
     assert left_by(run.path) == expected
     assert (run.path / "pictures" / "samples.png").exists()
     assert (resumed.update, resumed.weights) == (run.update, run.weights)
     assert torch.equal(resumed.sample(3).state, run.sample(3).state)
+
+
+def test_a_run_interrupted_while_it_is_evaluated_is_only_evaluated(begin, tmp_path):
+    settings = ["evaluate.estimators=[{ type = 'lower-bound' }, { type = 'stoppable' }]"]
+    expected = left_by(begin(METHODS["diffusion"], *settings, name="whole").path)
+    with pytest.raises(Interrupted):
+        begin(METHODS["diffusion"], *settings, meddler=Meddler(4))
+    assert len(json.loads((tmp_path / "run" / "evaluation.json").read_text())) == 1
+    reporter = Watcher()
+    again(tmp_path / "run", reporter=reporter)
+    assert reporter.updates == []
+    assert left_by(tmp_path / "run") == expected
 
 
 def test_damaged_final_weights_are_made_again_from_the_checkpoint(begin):
@@ -508,7 +527,7 @@ def test_a_plugin_gets_back_what_it_saved(begin, tmp_path):
 
 def test_an_opened_run_gives_chain_process_data_samples_and_figures(begin):
     run = begin(METHODS["heated"])
-    opened = chainkit.open_run(run.path, host=tiny_host(meddler=Meddler()))
+    opened = chainkit.open_run(run.path, host=plugins_with())
     assert isinstance(opened.chain, chainkit.Chain)
     assert isinstance(opened.process, chainkit.ForwardProcess)
     assert len(opened.data("test")) == 1000
@@ -522,7 +541,7 @@ def test_an_opened_run_gives_chain_process_data_samples_and_figures(begin):
 
 def test_evaluating_twice_with_one_seed_gives_one_figure_and_other_seeds_agree_within_the_error(begin):
     run = begin(METHODS["heated"])
-    opened = chainkit.open_run(run.path, host=tiny_host(meddler=Meddler()))
+    opened = chainkit.open_run(run.path, host=plugins_with())
     part = opened.host.part("estimator", "lower-bound", walks=4)
     first, same, other = (opened.evaluate([part], examples=300, seed=seed)[0] for seed in (1, 1, 2))
     assert first == same
@@ -536,7 +555,7 @@ def test_a_run_that_is_not_trained_is_not_opened(begin, tmp_path):
     with pytest.raises(Interrupted):
         begin(METHODS["heated"], reporter=Watcher(2))
     with pytest.raises(CheckpointError, match="chainkit resume"):
-        chainkit.open_run(tmp_path / "run", host=tiny_host(meddler=Meddler()))
+        chainkit.open_run(tmp_path / "run", host=plugins_with())
 
 
 # What would fail at the end fails before the start
