@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chainkit.errors import RecipeError
 from chainkit.statistics import RunningStatistics
 from chainkit_networks.steps import by_step, step_row
 
@@ -77,7 +78,10 @@ class StepBatchNorm(nn.Module, RunningStatistics):
             return functional.batch_norm(values, self.running_mean[row], self.running_var[row], weight, bias, eps=self.eps)
         count = values.numel() // self.features
         if count < 2:
-            raise ValueError(f"one example at step {k}: normalisation per step needs two or more of every step in a batch")
+            raise RecipeError(
+                f"one example at step {k}: batch normalisation per step needs two or more of every step in a batch; "
+                'a larger train.batch_size, fewer chain.steps or norm = "shared" would do'
+            )
         if not self.track_running_stats:
             return functional.batch_norm(values, None, None, weight, bias, training=True, eps=self.eps)
         mean, variance = torch.zeros_like(self.running_mean[row]), torch.zeros_like(self.running_var[row])

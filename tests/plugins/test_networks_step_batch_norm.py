@@ -9,6 +9,7 @@ from torch import nn
 from chainkit.batch import Batch
 from chainkit.chain import Chain
 from chainkit.distributions import Gaussian
+from chainkit.errors import RecipeError
 from chainkit.kernel import GaussianKernel
 from chainkit.modes import frozen_statistics
 from chainkit.operator import TransitionOperator
@@ -96,7 +97,7 @@ def test_one_index_per_row_gives_in_training_what_each_step_gives_on_its_rows():
 
 
 def test_one_example_at_a_step_is_refused_while_training():
-    with pytest.raises(ValueError, match="one example at step 2"):
+    with pytest.raises(RecipeError, match="one example at step 2"):
         StepBatchNorm(FEATURES, STEPS)(values(1, FEATURES), 2)
 
 
