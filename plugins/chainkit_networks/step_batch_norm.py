@@ -34,7 +34,7 @@ class StepBatchNorm(nn.Module, RunningStatistics):
         eps: epsilon > 0, in squared units of the input.
 
     Raises:
-        ValueError: While training, a step has only one value per feature in the batch.
+        RecipeError: While training, a step has only one value per feature in the batch.
         IndexError: A step outside 1..K.
     """
 
