@@ -67,7 +67,7 @@ def _value(figure: dict[str, Any]) -> str:
 
 def _beside(figure: dict[str, Any]) -> str:
     baseline = [] if figure["baseline"] is None else [f"factorial model {figure['baseline']:.2f}"]
-    return "; ".join(baseline + [f"{name} {value:.2f}" for name, value in figure["beside"].items()])
+    return "; ".join(baseline + [f"{name} {value:.2f}" for name, value in figure.get("beside", {}).items()])
 
 
 if __name__ == "__main__":
