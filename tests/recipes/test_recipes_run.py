@@ -19,8 +19,7 @@ from chainkit.cli import main
 from chainkit.recipe.find import own_folder
 
 RECIPES = own_folder()
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-DATA = Path(os.environ.get("CHAINKIT_DATA") or SHARED)
+DATA = Path(os.environ.get("CHAINKIT_DATA", "CHAINKIT_DATA, which is not set"))
 
 MOST_STEPS, PRIOR_GAP_NEEDS = 30, 40
 SMALL = {
