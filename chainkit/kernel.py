@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from chainkit.capabilities import Distribution
-from chainkit.distributions import Bernoulli, Gaussian
+from chainkit.distributions import Bernoulli, Gaussian, StraightThrough
 from chainkit.states import per_row
 
 
@@ -55,13 +55,16 @@ class BernoulliKernel(Kernel):
 
     Arguments:
         logits: l at temperature 1, [B, *event].
+        straight_through: Whether draws pass a gradient on
+            (:class:`~chainkit.distributions.StraightThrough`).
     """
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, straight_through: bool = False) -> None:
         self.logits = logits
+        self.distribution = StraightThrough if straight_through else Bernoulli
 
     def at(self, temperature: float | Tensor = 1.0) -> Bernoulli:
-        return Bernoulli(self.logits / divisor(temperature, self.logits))
+        return self.distribution(self.logits / divisor(temperature, self.logits))
 
 
 class UntemperedKernel(Kernel):

@@ -6,7 +6,7 @@ state per row. :class:`Wrapped` adapts any ``torch.distributions`` object.
 """
 
 from chainkit.capabilities import Density, Distribution, Factorial, HasMean, Reparametrised, Reversible
-from chainkit.distributions.bernoulli import Bernoulli
+from chainkit.distributions.bernoulli import Bernoulli, StraightThrough
 from chainkit.distributions.gaussian import Gaussian
 from chainkit.distributions.infused import Infused
 from chainkit.distributions.kl import kl_divergence, register_kl
@@ -22,6 +22,7 @@ __all__ = [
     "Infused",
     "Reparametrised",
     "Reversible",
+    "StraightThrough",
     "Wrapped",
     "kl_divergence",
     "register_kl",

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from chainkit.capabilities import Distribution
-from chainkit.distributions.bernoulli import Bernoulli
+from chainkit.distributions.bernoulli import EXACT, Bernoulli
 from chainkit.distributions.gaussian import Gaussian
 
 Rule = TypeVar("Rule", bound=Callable[..., Tensor])
@@ -57,5 +57,5 @@ def _gaussians(q: Gaussian, p: Gaussian) -> Tensor:
 
 @register_kl(Bernoulli, Bernoulli)
 def _bernoullis(q: Bernoulli, p: Bernoulli) -> Tensor:
-    elementwise = q.mean * (q.logits - p.logits) - softplus(q.logits) + softplus(p.logits)
+    elementwise = q.mean * (q.logits - p.logits) - softplus(q.logits, threshold=EXACT) + softplus(p.logits, threshold=EXACT)
     return elementwise.flatten(1).sum(1)

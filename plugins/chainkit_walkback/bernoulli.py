@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from chainkit.kernel import BernoulliKernel
+from chainkit.network import Network
 from chainkit_walkback.conservative import ConservativeOperator
 
 if TYPE_CHECKING:
@@ -27,14 +28,20 @@ class WalkbackBernoulli(ConservativeOperator):
     Arguments:
         network: F, with one head.
         alpha: The weight of F, in (0, 1].
+        straight_through: Whether draws pass a gradient on, biased but of low variance
+            (:class:`~chainkit.distributions.StraightThrough`), instead of leaving it to the score function.
 
     Raises:
         ValueError: ``alpha`` outside (0, 1].
     """
 
+    def __init__(self, network: Network, alpha: float = 0.5, straight_through: bool = False) -> None:
+        super().__init__(network, alpha)
+        self.straight_through = straight_through
+
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> BernoulliKernel:
         (proposal,) = self.network(state, k, condition)
-        return BernoulliKernel(self.average(state, proposal))
+        return BernoulliKernel(self.average(state, proposal), self.straight_through)
 
     def start_at(self, mean: Tensor) -> None:
         """Sets the bias of F so that the logits at T = 1 are those of the data, averaged over the data.
@@ -48,6 +55,6 @@ class WalkbackBernoulli(ConservativeOperator):
 
 def build(config: BernoulliConfig, context: Context) -> WalkbackBernoulli:
     """The operator ``walkback-bernoulli``."""
-    operator = WalkbackBernoulli(context.build(config.network, heads=1), config.alpha)
+    operator = WalkbackBernoulli(context.build(config.network, heads=1), config.alpha, config.gradient == "straight-through")
     operator.start_at(context.data.mean)
     return operator

@@ -30,7 +30,8 @@ class WalkbackConfig:
 class BoundConfig:
     """The bound of eq. 8 of the walkback paper with its full gradient.
 
-    Gaussian operators are reparametrised; for Bernoulli ones the gradient is the score function's.
+    Gaussian operators are reparametrised; for Bernoulli ones the gradient is the score function's,
+    unless the operator draws ``straight-through``.
 
     Arguments:
         walks: Walks per example, 1 or more.
@@ -56,10 +57,14 @@ class BernoulliConfig:
 
     Arguments:
         alpha: Weight of the network beside the state itself, in (0, 1].
+        gradient: How an objective that trains through the walk, such as ``walkback-bound``, gets the
+            gradient of a draw: by the ``score`` function, unbiased but of high variance, or
+            ``straight-through`` the rate, biased but of low variance.
         network: F, with one head.
     """
 
     alpha: float = field(default=0.5, validator=[above(0), between(0, 1)])
+    gradient: Literal["score", "straight-through"] = "score"
     network: NetworkPart = choose("mlp", hidden=[256])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributions as reference
 
-from chainkit.distributions import Bernoulli, Gaussian, Infused, Wrapped, kl_divergence, register_kl
+from chainkit.distributions import Bernoulli, Gaussian, Infused, StraightThrough, Wrapped, kl_divergence, register_kl
 from chainkit.random import Rows, seeded
 
 N = 100_000
@@ -116,6 +117,21 @@ def test_sample_is_detached_and_rsample_is_the_same_draw_with_its_gradient():
     kept.sum().backward()
     torch.testing.assert_close(mean.grad, torch.ones_like(mean))
     torch.testing.assert_close(variance.grad, 0.5 * plain.sum(0))
+
+
+def test_straight_through_draws_are_those_of_bits_and_give_the_gradient_of_the_entropy():
+    logits = torch.tensor([[-1.5, 0.2, 3.0]], dtype=torch.float64, requires_grad=True)
+    found = torch.zeros_like(logits)
+    for state in itertools.product([0.0, 1.0], repeat=3):
+        distribution = StraightThrough(logits)
+        distribution.sample = lambda source=None, state=state: tensor(*state)
+        surprise = -distribution.log_prob(distribution.rsample())
+        found += distribution.log_prob(tensor(*state)).exp().detach() * torch.autograd.grad(surprise, logits)[0]
+    (exact,) = torch.autograd.grad(reference.Bernoulli(logits=logits).entropy().sum(), logits)
+    torch.testing.assert_close(found, exact, rtol=1e-10, atol=1e-12)
+    plain, kept = (draw(seeded("cpu", 5)) for draw in (Bernoulli(logits).sample, StraightThrough(logits).rsample))
+    assert torch.equal(plain, kept.detach())
+    assert kept.requires_grad
 
 
 def test_infused_gradient_reaches_the_base_where_it_was_kept():

@@ -78,8 +78,8 @@ class Following(TransitionOperator):
         return Follow(self.inner(state, k, condition), self.ahead.pop(0))
 
 
-def bit_chain(steps):
-    operator = Following(WalkbackBernoulli(LinearPerStep(steps), ALPHA))
+def bit_chain(steps, straight_through=False):
+    operator = Following(WalkbackBernoulli(LinearPerStep(steps), ALPHA, straight_through))
     return Chain(LearnedBits(), operator, steps, temperature=LearnedTemperature(steps))
 
 
@@ -162,6 +162,18 @@ def test_a_baseline_over_the_walks_of_an_example_lowers_the_variance():
     chain = bit_chain(2)
     without, beside = (expected_estimate(chain, WalkbackBound(2, kind), [1])[2] for kind in ("none", "example"))
     assert beside < 0.7 * without
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_straight_through_draws_trade_a_little_bias_for_a_lot_of_variance(steps):
+    _, score, noise = expected_estimate(bit_chain(steps), WalkbackBound(), [1])
+    value, found, variance = expected_estimate(bit_chain(steps, straight_through=True), WalkbackBound(), [1])
+    exact_value, exact = exact_gradient(bit_chain(steps), [1])
+    torch.testing.assert_close(value, exact_value, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(score, exact, rtol=1e-9, atol=1e-10)
+    assert variance < 0.7 * noise
+    bias = float((found - exact).norm() / exact.norm())
+    assert 1e-6 < bias < 0.3, "biased, or it would not need its name, but by little"
 
 
 def test_the_gradient_of_eq_8_is_not_that_of_algorithm_1():
