@@ -29,7 +29,9 @@ HOOKS: dict[str, str] = {
     "decay": "chainkit_decays",
     "observer": "chainkit_observers",
 }
-"""Every kind of component, and the hook through which plugins register it."""
+"""The kinds of component that the core builds, and the hook through which plugins register each.
+
+A plugin may define further kinds for the parts of its own components (``chainkit_parts``)."""
 
 Build: TypeAlias = Callable[[Any, "Context"], Any]
 Provides: TypeAlias = "tuple[type, ...] | Callable[[Any], tuple[type, ...] | None]"
@@ -79,7 +81,7 @@ class Part:
     """A component as a recipe chose it: with its settings, checked.
 
     Arguments:
-        kind: One of the keys of :data:`HOOKS`.
+        kind: One of the keys of :data:`HOOKS`, or a kind that a plugin defined.
         component: The component that ``type`` named.
         config: An instance of the component's config class.
         path: Dotted key of the table in the recipe, for messages.

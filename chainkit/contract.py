@@ -28,7 +28,7 @@ REFERENCE = re.compile(r"[\w.]+:\w+")
 
 def registers(hook: str) -> bool:
     """Whether a hook is called once, when its plugin is loaded."""
-    return hook in HOOKS.values() or hook == "chainkit_recipes"
+    return hook in HOOKS.values() or hook in ("chainkit_parts", "chainkit_recipes")
 
 
 def check_api(plugin: object) -> None:
@@ -77,6 +77,18 @@ def components(hook: str, answer: Any) -> list[Component]:
             raise PluginError(f"{hook} registers the name {component.name!r} twice")
         seen.add(component.name)
     return list(answer)
+
+
+def parts(answer: Any) -> dict[str, list[Component]]:
+    """What ``chainkit_parts`` returned, checked: components by kinds that are not the core's."""
+    if not isinstance(answer, dict):
+        raise PluginError(f"chainkit_parts returned a {type(answer).__name__}, not a table of lists of Component by kind")
+    for kind in answer:
+        if kind in HOOKS:
+            raise PluginError(f"chainkit_parts: components of kind {kind!r} are registered by {HOOKS[kind]}")
+        if not (isinstance(kind, str) and NAME.fullmatch(kind)):
+            raise PluginError(f"chainkit_parts: a kind is named with a-z, 0-9, dots and dashes, not {kind!r}")
+    return {kind: components(f"chainkit_parts, {kind}", found) for kind, found in answer.items()}
 
 
 def check_component(hook: str, component: Component) -> None:

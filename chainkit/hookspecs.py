@@ -84,6 +84,14 @@ def chainkit_observers() -> list[Component]:
 
 
 @hookspec
+def chainkit_parts() -> dict[str, list[Component]]:
+    """Components of kinds that the core does not know, by kind: parts of other components.
+
+    A config class holds one in a field annotated ``Annotated[Part, kind]``; ``context.build`` builds it.
+    """
+
+
+@hookspec
 def chainkit_recipes() -> list[Path]:
     """Folders of recipes that the plugin ships, found by name."""
 

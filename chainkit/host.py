@@ -106,8 +106,9 @@ class Host:
         contract.check_hooks(callers)
         record.hooks = sorted(caller.name for caller in callers)
         answers = {caller.name: _answer(caller, plugin) for caller in callers if contract.registers(caller.name)}
-        for kind, hook in HOOKS.items():
-            for component in contract.components(hook, answers.get(hook, [])):
+        found = {kind: contract.components(hook, answers.get(hook, [])) for kind, hook in HOOKS.items()}
+        for kind, components in {**found, **contract.parts(answers.get("chainkit_parts", {}))}.items():
+            for component in components:
                 self.registry.add(record, kind, component)
                 record.components.append(f"{kind}:{component.name}")
         self.recipes += [(record, folder) for folder in contract.folders(answers.get("chainkit_recipes", []))]

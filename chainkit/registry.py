@@ -17,7 +17,7 @@ class Entry:
     """A registered component with the plugin that registered it.
 
     Arguments:
-        kind: One of the keys of :data:`chainkit.component.HOOKS`.
+        kind: One of the keys of :data:`chainkit.component.HOOKS`, or a kind that a plugin defined.
         component: The component.
         plugin: Who registered it.
     """
@@ -74,10 +74,14 @@ class Registry:
         registry._entries = self._entries
         return registry
 
+    def kinds(self) -> list[str]:
+        """Every kind of component: those of the core, and after them those that plugins defined."""
+        return [*HOOKS, *sorted({entry.kind for entry in self._entries} - HOOKS.keys())]
+
     def entries(self, kind: str | None = None) -> list[Entry]:
         """All entries, of one kind or of all, sorted by kind, name and plugin."""
         chosen = [entry for entry in self._entries if kind in (None, entry.kind)]
-        order = list(HOOKS)
+        order = self.kinds()
         return sorted(chosen, key=lambda entry: (order.index(entry.kind), entry.component.name, entry.plugin.id))
 
     def resolve(self, kind: str, name: str) -> Component:

@@ -102,7 +102,8 @@ def schema() -> str:
 def components(host: Host) -> str:
     """Every component that comes with chainkit, by kind."""
     index, sections = [], []
-    for kind, hook in HOOKS.items():
+    for kind in host.registry.kinds():
+        hook = HOOKS.get(kind, "chainkit_parts")
         entries = [entry for entry in host.registry.entries(kind) if entry.plugin.distribution == "chainkit"]
         links = ", ".join(f"[{entry.component.name}](#{kind}{entry.component.name})" for entry in entries)
         index.append((kind, f"`{hook}`", links))

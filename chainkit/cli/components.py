@@ -7,7 +7,6 @@ import textwrap
 import click
 
 from chainkit.cli.output import as_json, emit, table
-from chainkit.component import HOOKS
 from chainkit.host import Host
 from chainkit.recipe.reference import Key, describe, example, keys, prose, summary
 from chainkit.registry import Entry, suggest
@@ -23,17 +22,18 @@ def components(host: Host, words: tuple[str, ...], as_json: bool) -> None:
         case []:
             _list(host.registry.entries(), as_json)
         case [kind]:
-            _list(host.registry.entries(_known(kind)), as_json)
+            _list(host.registry.entries(_known(kind, host)), as_json)
         case ["show", name]:
             kind, _, plain = name.partition(":")
-            _show(host.registry.find(_known(kind), plain), as_json)
+            _show(host.registry.find(_known(kind, host), plain), as_json)
         case _:
             raise click.UsageError("give nothing, a KIND, or: show KIND:NAME")
 
 
-def _known(kind: str) -> str:
-    if kind not in HOOKS:
-        raise click.UsageError(f"there is no kind {kind!r} of component{suggest(kind, list(HOOKS))}")
+def _known(kind: str, host: Host) -> str:
+    known = host.registry.kinds()
+    if kind not in known:
+        raise click.UsageError(f"there is no kind {kind!r} of component{suggest(kind, known)}")
     return kind
 
 

@@ -49,7 +49,8 @@ def check_component(
     operators are checked with and without class labels.
 
     Arguments:
-        kind: One of the keys of :data:`chainkit.component.HOOKS`.
+        kind: One of the keys of :data:`chainkit.component.HOOKS`, or a kind that a plugin defined, whose
+            components are built and asked for the capabilities that they state.
         component: The component.
         registry: Where nested and neighbouring components are found; all installed plugins unless given.
         settings: Changes to the config that the example gives.
@@ -68,7 +69,7 @@ def check_component(
     where = f"{kind} {component.name}"
     _check_documentation(component, where)
     try:
-        _CHECKS[kind](part, registry, torch.device(device), where)
+        _CHECKS.get(kind, _check_part)(part, registry, torch.device(device), where)
     except MissingPackage as error:
         raise Unavailable(str(error)) from error
 
@@ -167,6 +168,11 @@ def _check_decay(part: Part, registry: Registry, device: torch.device, where: st
 
 def _check_observer(part: Part, registry: Registry, device: torch.device, where: str) -> None:
     check_observer(part.component.make(part.config, Context()), where=where)
+
+
+def _check_part(part: Part, registry: Registry, device: torch.device, where: str) -> None:
+    for around in _each(part, registry, where):
+        _check_provided(part, (around.context.build(part),), where)
 
 
 _CHECKS: dict[str, Callable[[Part, Registry, torch.device, str], None]] = {

@@ -35,7 +35,9 @@ def check_objective(
     sets = parameter_sets(model, objective.parameter_sets())
     device = leaves(batch.origin)[0].device
     totals = []
+    state = {name: value.clone() for name, value in objective.state_dict().items()}
     for _ in range(2):
+        objective.load_state_dict(state)
         model.zero_grad()
         count, total = 0, 0.0
         for loss in objective.losses(chain, process, batch, source=seeded(device, seed)):
@@ -45,7 +47,7 @@ def check_objective(
             count += 1
         expect(count > 0, f"{where}.losses", "one loss or more", "none")
         totals.append(total)
-    expect(totals[0] == totals[1], f"{where}.losses", "the same losses from the same source", totals)
+    expect(totals[0] == totals[1], f"{where}.losses", "the same losses from the same source and state", totals)
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     expect(all(bool(gradient.isfinite().all()) for gradient in gradients), where, "finite gradients", "some that are not")
     expect(any(bool(gradient.any()) for gradient in gradients), where, "a gradient to some parameter", "none")

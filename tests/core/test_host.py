@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pytest
 
 import chainkit
-from chainkit.component import Component
+from chainkit.component import Component, Part
 from chainkit.errors import ChainkitError, PluginError, RecipeError
 from chainkit.host import Host
 
@@ -91,6 +91,13 @@ BROKEN = {
     "has a positional config": (plugin(schedule(config=Positional)), "not keyword-only"),
     "has a reserved key": (plugin(schedule(config=Reserved)), "reserved"),
     "has an unknown annotation": (plugin(schedule(config=Unresolved)), "Nowhere"),
+    "lists its parts": (plugin(schedule(), hook="chainkit_parts"), "returned a list, not a table of lists of Component by kind"),
+    "takes a kind of the core": (
+        plugin(hook="chainkit_parts", answer={"schedule": [schedule()]}),
+        "components of kind 'schedule' are registered by chainkit_schedules",
+    ),
+    "names a kind oddly": (plugin(hook="chainkit_parts", answer={"My kind": []}), "a kind is named with a-z"),
+    "has a part that is none": (plugin(hook="chainkit_parts", answer={"lens": ["flat"]}), "lens returned a list with a str in it"),
     "has no build": (plugin(schedule(build="nothing")), "neither a function nor a reference"),
 }
 
@@ -107,6 +114,23 @@ def test_components_of_a_plugin_resolve_by_kind_and_name(host: Host) -> None:
     assert host.registry.resolve("schedule", "good:steady").name == "steady"
     [record] = host.plugins
     assert (record.state, record.components, record.hooks) == ("loaded", ["schedule:steady"], ["chainkit_schedules"])
+
+
+def test_a_plugin_may_define_kinds_of_parts_and_others_add_to_them(host: Host) -> None:
+    @attrs.frozen(kw_only=True)
+    class Mount:
+        """Holds a lens."""
+
+        lens: Annotated[Part, "lens"]
+
+    host.add(plugin(hook="chainkit_parts", answer={"lens": [schedule("wide")]}), "optics")
+    host.add(plugin(hook="chainkit_parts", answer={"lens": [schedule("narrow")]}), "more-optics")
+    host.add(plugin(schedule("mount", config=Mount)), "mounts")
+    assert [entry.component.name for entry in host.registry.entries("lens")] == ["narrow", "wide"]
+    assert host.registry.kinds()[-2:] == ["observer", "lens"]
+    assert host.part("schedule", "mount", lens="wide").config.lens.name == "wide"
+    with pytest.raises(RecipeError, match="there is no lens 'wade'; did you mean 'wide'"):
+        host.part("schedule", "mount", lens="wade")
 
 
 @pytest.mark.parametrize("name", BROKEN)

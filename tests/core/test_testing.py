@@ -417,6 +417,22 @@ class Silent(Objective):
         yield from ()
 
 
+class Counting(Reconstruction):
+    """Its loss depends on how many batches it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def loss(self, transition):
+        self.seen += 1
+        return super().loss(transition) * self.seen
+
+
+def test_an_objective_may_have_state_of_its_own():
+    check_objective(Counting(), tiny_chain(), TinyProcess(), batch(tiny_data()))
+
+
 class Misnamed(Reconstruction):
     def losses(self, *arguments, **more):
         for loss in super().losses(*arguments, **more):

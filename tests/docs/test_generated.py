@@ -8,7 +8,6 @@ from types import ModuleType
 
 import pytest
 
-from chainkit.component import HOOKS
 from chainkit.host import load_plugins
 from chainkit.recipe import read_recipe, shipped_recipes
 
@@ -56,7 +55,7 @@ def test_every_shipped_component_has_a_section() -> None:
     sections = [line.removeprefix("### ") for line in text.splitlines() if line.startswith("### ")]
     shipped = [entry for entry in HOST.registry.entries() if entry.plugin.distribution == "chainkit"]
     assert sections == [f"{entry.kind}:{entry.component.name}" for entry in shipped]
-    assert {section.partition(":")[0] for section in sections} == set(HOOKS)
+    assert {section.partition(":")[0] for section in sections} == set(HOST.registry.kinds())
 
 
 def test_recipe_of_the_page_on_recipes_is_in_order() -> None:
