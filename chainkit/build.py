@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -16,6 +18,7 @@ from chainkit.errors import ChainkitError, Interrupted, PluginError, RecipeError
 from chainkit.objective import Objective
 from chainkit.process import ForwardProcess
 from chainkit.random import seed_of
+from chainkit.recipe.parts import parts
 from chainkit.recipe.schema import Recipe
 from chainkit.schedule import Schedule
 
@@ -61,8 +64,14 @@ def build_part(part: Part, context: Context) -> Any:
         RecipeError: The part does not go with these settings or with the parts built before it.
         PluginError: The component's code is at fault.
     """
-    try:
+    with _located(part):
         return part.component.make(part.config, context)
+
+
+@contextmanager
+def _located(part: Part) -> Iterator[None]:
+    try:
+        yield
     except ChainkitError as error:
         if isinstance(error, (RecipeError, Interrupted)):
             raise
@@ -71,6 +80,23 @@ def build_part(part: Part, context: Context) -> Any:
         raise RecipeError(f"{part.path}: {error}") from error
     except (ImportError, AttributeError) as error:
         raise PluginError(f"{part.path}: component {part.name} cannot be built ({error})") from error
+
+
+def import_builders(recipe: Recipe) -> None:
+    """Imports what builds the data and the model, before anything is seeded.
+
+    A module that seeds or draws while it is imported would else change the initial weights, and only
+    in the first run of a process.
+
+    Raises:
+        PluginError: A component cannot be imported, or a plugin has changed torch's default dtype, on
+            which every number of a run depends.
+    """
+    for part in parts((recipe.data, recipe.chain, recipe.process, recipe.objective)):
+        with _located(part):
+            part.component.builder()
+    if (dtype := torch.get_default_dtype()) != torch.float32:
+        raise PluginError(f"torch's default dtype is {dtype}, which a plugin has changed; the precision of a run is train.precision")
 
 
 def build_data(recipe: Recipe, device: torch.device) -> Data:

@@ -7,9 +7,10 @@ where that is not plain.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +48,46 @@ def check_api(plugin: object) -> None:
 
 
 def check_marks(plugin: object) -> None:
-    """Every function that is named like a hook is marked as a plain one."""
+    """Whatever is named like a hook is a function that is marked as a plain one."""
     for hook in SPECIFIED:
-        function = getattr(plugin, hook, None)
+        if (function := getattr(plugin, hook, None)) is None:
+            continue
         mark = getattr(function, "chainkit_impl", None)
-        if inspect.isroutine(function) and mark is None:
-            raise PluginError(f"{hook} is not marked with @chainkit.hookimpl")
-        if mark and (mark["wrapper"] or mark["hookwrapper"]):
+        if mark is None or not inspect.isroutine(function):
+            raise PluginError(f"{hook} is not a function marked with @chainkit.hookimpl")
+        if mark["wrapper"] or mark["hookwrapper"]:
             raise PluginError(f"{hook} is a wrapper, which chainkit's hooks cannot have")
+    for name in dir(plugin):
+        if name.startswith("chainkit_") and name not in SPECIFIED and _unmarked(getattr(plugin, name)):
+            raise _misspelt(name)
+
+
+def _unmarked(value: Any) -> bool:
+    return inspect.isroutine(value) and not hasattr(value, "chainkit_impl")
+
+
+def _misspelt(name: str) -> PluginError:
+    return PluginError(f"there is no hook {name!r}{suggest(name, SPECIFIED)}")
 
 
 def check_hooks(callers: Iterable[pluggy.HookCaller]) -> None:
     """Every hook that is implemented exists."""
     for caller in callers:
         if not caller.has_spec() and not all(impl.optionalhook for impl in caller.get_hookimpls()):
-            raise PluginError(f"there is no hook {caller.name!r}{suggest(caller.name, SPECIFIED)}")
+            raise _misspelt(caller.name)
+
+
+def fault(hook: str, answer: Any) -> str | None:
+    """What is wrong with the answer to a lifecycle hook: what goes into a checkpoint must be a table of JSON data."""
+    if hook != "chainkit_checkpoint_save" or answer is None:
+        return None
+    if not isinstance(answer, dict):
+        return f"{hook} returned a {type(answer).__name__}, not a table of JSON data"
+    try:
+        json.dumps(answer)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"{hook} returned what is no JSON data: {error}"
+    return None
 
 
 def components(hook: str, answer: Any) -> list[Component]:
@@ -109,6 +135,16 @@ def check_component(hook: str, component: Component) -> None:
         typing.get_type_hints(component.config, include_extras=True)
     except Exception as error:
         raise PluginError(f"{hook}: the config of {name!r} has an annotation that cannot be resolved: {error}") from error
+    if not isinstance(component.example, Mapping):
+        raise PluginError(f"{hook}: the example of {name!r} is not a table")
+    if not (callable(component.provides) or _types(component.provides)):
+        raise PluginError(f"{hook}: what {name!r} provides is neither a tuple of types nor a function")
+    if not (isinstance(component.needs, Mapping) and all(map(_types, component.needs.values()))):
+        raise PluginError(f"{hook}: what {name!r} needs is not a table of tuples of types")
+
+
+def _types(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, type) for item in value)
 
 
 def folders(answer: Any) -> list[Path]:

@@ -42,7 +42,7 @@ def discover() -> list[Found]:
         if f"[{GROUP}]" not in _entry_points_text(distribution).replace(" ", ""):
             continue
         name, version = _identity(distribution)
-        key, copy = re.sub(r"[-_.]+", "-", name).lower(), (version, str(distribution.locate_file("")))
+        key, copy = _normal(name), (version, str(distribution.locate_file("")))
         if key in seen:
             _note_copy(found, name, seen[key], copy)
         else:
@@ -51,6 +51,11 @@ def discover() -> list[Found]:
     found.sort(key=lambda item: (item.record.name, item.record.distribution))
     _number(found)
     return found
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as installers compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _entry_points_text(distribution: Distribution) -> str:
@@ -95,12 +100,17 @@ def _note_copy(found: list[Found], name: str, used: tuple[str, str], copy: tuple
     if used == copy:  # the same folder twice on sys.path
         return
     for item in found:
-        if item.record.distribution == name:
+        if _normal(item.record.distribution) == _normal(name):
             item.note = f"{name} is installed twice: {used[0]} in {used[1]}, which is used, and {copy[0]} in {copy[1]}"
 
 
 def _number(found: list[Found]) -> None:
+    """An id for each: its name, with the distribution where two share it, and a number where one repeats it."""
     counts = Counter(item.record.name for item in found)
+    taken: Counter[str] = Counter()
     for item in found:
         if counts[item.record.name] > 1:
             item.record.id = f"{item.record.name}@{item.record.distribution}"
+        taken[item.record.id] += 1
+        if (number := taken[item.record.id]) > 1:
+            item.record.id += f"#{number}"

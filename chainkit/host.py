@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from chainkit.errors import ChainkitError, PluginError
 from chainkit.plugin import Plugin
 from chainkit.recipe.read import read_part
 from chainkit.registry import Registry, clash, suggest
+from chainkit.tracing import trace, traced
 
 SLOW = 3.0
 """Seconds after which a plugin is said to be slow to load."""
@@ -36,19 +37,23 @@ class Host:
 
     Arguments:
         strict: Whether trouble with a plugin is an error instead of a warning.
+        tracing: Whether to say on stderr which plugin answers which hook, and how long it takes.
 
     Attributes:
-        manager: The pluggy manager; an object with lifecycle hooks may be registered for one run.
+        manager: The pluggy manager.
         registry: The components.
         plugins: A record of every plugin, the missing ones too.
+        observers: Records of the objects that watch the present run.
         recipes: Folders of recipes, by the plugin that ships them.
     """
 
-    def __init__(self, strict: bool = False) -> None:
+    def __init__(self, strict: bool = False, tracing: bool = False) -> None:
         self.strict = strict
+        self.tracing = tracing
         self.manager = pluggy.PluginManager("chainkit")
         self.manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
+        self.observers: list[Plugin] = []
         self.registry = Registry(self.plugins)
         self.recipes: list[tuple[Plugin, Path]] = []
 
@@ -83,10 +88,12 @@ class Host:
             raise ValueError(f"there is a plugin {record.id} already")
         self.plugins.append(record)
         began, torch_before = time.perf_counter(), "torch" in sys.modules
+        if self.tracing:  # before the import too: one that never returns is the last line
+            trace("import", record.id, record.module)
         try:
-            with redirect_stdout(sys.stderr):
-                self._register(record, get())
-        except (KeyboardInterrupt, GeneratorExit):
+            self._register(record, self._ask("import", record.id, get))
+        except KeyboardInterrupt:
+            print(f"chainkit: {record} was being loaded", file=sys.stderr)
             raise
         except BaseException as error:
             self._break(record, _explain(error))
@@ -105,13 +112,27 @@ class Host:
         callers = self.manager.get_hookcallers(plugin) or []
         contract.check_hooks(callers)
         record.hooks = sorted(caller.name for caller in callers)
-        answers = {caller.name: _answer(caller, plugin) for caller in callers if contract.registers(caller.name)}
+        answers = {caller.name: self._registered(caller, record.id, plugin) for caller in callers if contract.registers(caller.name)}
         found = {kind: contract.components(hook, answers.get(hook, [])) for kind, hook in HOOKS.items()}
         for kind, components in {**found, **contract.parts(answers.get("chainkit_parts", {}))}.items():
             for component in components:
                 self.registry.add(record, kind, component)
                 record.components.append(f"{kind}:{component.name}")
         self.recipes += [(record, folder) for folder in contract.folders(answers.get("chainkit_recipes", []))]
+
+    def _registered(self, caller: pluggy.HookCaller, id: str, plugin: object) -> Any:
+        own = [impl for impl in caller.get_hookimpls() if impl.plugin is plugin]
+        if len(own) > 1:
+            raise PluginError(f"{caller.name} is implemented more than once")
+        try:
+            return self._ask(caller.name, id, own[0].function)
+        except Exception as error:
+            raise PluginError(f"{caller.name} raised {_explain(error)}") from error
+
+    def _ask(self, hook: str, id: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Runs a plugin's code; what it prints is no data, so it goes to stderr."""
+        with redirect_stdout(sys.stderr):
+            return traced(hook, id, function, *arguments) if self.tracing else function(*arguments)
 
     def _break(self, record: Plugin, reason: str) -> None:
         record.state, record.reason, record.components = "broken", reason, []
@@ -172,82 +193,93 @@ class Host:
         answers = {}
         for impl in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
             try:
-                with redirect_stdout(sys.stderr):
-                    answers[impl.plugin_name] = impl.function(*(arguments[name] for name in impl.argnames))
+                answer = self._ask(hook, impl.plugin_name, impl.function, *(arguments[name] for name in impl.argnames))
             except ChainkitError:
                 raise
-            except Exception as error:
-                self._drop(impl.plugin_name, hook, error)
+            except (Exception, SystemExit) as error:
+                self._drop(impl.plugin_name, f"{hook} raised {_explain(error)}", error)
+                continue
+            if fault := contract.fault(hook, answer):
+                self._drop(impl.plugin_name, fault)
+            else:
+                answers[impl.plugin_name] = answer
         return answers
 
-    def _drop(self, id: str, hook: str, error: Exception) -> None:
-        record = next((plugin for plugin in self.plugins if plugin.id == id), Plugin(name=id, id=id))
-        reason = f"{hook} raised {_explain(error)}"
+    def _drop(self, id: str, reason: str, error: BaseException | None = None) -> None:
+        record = next(plugin for plugin in [*self.plugins, *self.observers] if plugin.id == id)
         record.notes.append(reason)
-        self.manager.unregister(name=id)
+        if self.manager.has_plugin(id):  # a hook that a hook has led to may have dropped it before
+            self.manager.unregister(name=id)
         if self.strict:
             raise PluginError(f"{record}: {reason}") from error
         self.complain(f"{record}: {reason}; its hooks are not called any more")
 
     @contextmanager
-    def observing(self, observers: Mapping[str, object]) -> Iterator[None]:
+    def observing(self, observers: Sequence[tuple[Plugin, object]]) -> Iterator[None]:
         """Registers objects with lifecycle hooks for the time of a ``with`` block.
 
         Arguments:
-            observers: The objects, by a name that is unique among plugins.
+            observers: The objects, each with a record that says whose it is, its id unique among plugins.
 
         Raises:
             PluginError: One misspells a hook or its arguments.
         """
-        registered = []
         try:
-            for name, observer in observers.items():
-                registered.append(name)
+            for record, observer in observers:
+                self.observers.append(record)
                 try:
                     contract.check_marks(observer)
-                    self.manager.register(observer, name=name)
+                    self.manager.register(observer, name=record.id)
                     contract.check_hooks(self.manager.get_hookcallers(observer) or [])
                 except (PluginError, ValueError, pluggy.PluginValidationError) as error:
-                    raise PluginError(f"observer {name}: {_explain(error)}") from error
+                    raise PluginError(f"observer {record.name}: {_explain(error)}") from error
             yield
         finally:
-            for name in registered:
-                if self.manager.has_plugin(name):
-                    self.manager.unregister(name=name)
-
-
-def _answer(caller: pluggy.HookCaller, plugin: object) -> Any:
-    [impl] = [impl for impl in caller.get_hookimpls() if impl.plugin is plugin]
-    try:
-        return impl.function()
-    except Exception as error:
-        raise PluginError(f"{caller.name} raised {_explain(error)}") from error
+            for record in self.observers:
+                if self.manager.has_plugin(record.id):
+                    self.manager.unregister(name=record.id)
+            self.observers = []
 
 
 def _explain(error: BaseException) -> str:
     """One line that says what happened, and where if it was not our own check that found it."""
     if isinstance(error, PluginError):
         return str(error)
-    words = " ".join(str(error).split())[:300]
+    words = _words(error)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""
     return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
 
 
-def load_plugins(*, disabled: Iterable[str] = (), strict: bool = False) -> Host:
+def _words(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())[:300]
+    except Exception as second:
+        return f"its message cannot be read, {type(second).__name__}"
+
+
+def _switched_on(variable: str) -> bool:
+    return os.environ.get(variable, "0") not in ("", "0")
+
+
+def load_plugins(*, disabled: Iterable[str] = (), strict: bool | None = None, tracing: bool | None = None) -> Host:
     """Loads every installed plugin.
 
     Arguments:
         disabled: Plugins to leave out, by name, id or distribution; those that the environment
             variable ``CHAINKIT_DISABLE_PLUGINS`` lists, separated by commas, are left out too.
-        strict: Trouble with a plugin is an error; so it is if ``CHAINKIT_STRICT_PLUGINS`` is set
-            to anything but 0.
+        strict: Whether trouble with a plugin is an error; None is True where the environment
+            variable ``CHAINKIT_STRICT_PLUGINS`` is set to anything but 0.
+        tracing: Whether to say which plugin answers which hook; None asks ``CHAINKIT_TRACE_PLUGINS`` likewise.
 
     Raises:
         PluginError: A plugin cannot be loaded or clashes with another, and the host is strict.
     """
     left_out = {*disabled, *filter(None, os.environ.get("CHAINKIT_DISABLE_PLUGINS", "").replace(" ", "").split(","))}
-    host = Host(strict or os.environ.get("CHAINKIT_STRICT_PLUGINS", "0") not in ("", "0"))
+    host = Host(
+        strict=_switched_on("CHAINKIT_STRICT_PLUGINS") if strict is None else strict,
+        tracing=_switched_on("CHAINKIT_TRACE_PLUGINS") if tracing is None else tracing,
+    )
     for found in discover():
         _load_found(host, found, left_out)
     for name in sorted(left_out):

@@ -109,6 +109,10 @@ class Registry:
             raise RecipeError(clash(allowed))
         return allowed[0]
 
+    def provider(self, component: Component) -> Plugin:
+        """The plugin that registered a component."""
+        return next(entry.plugin for entry in self._entries if entry.component is component)
+
     def clashes(self) -> list[list[Entry]]:
         """The entries that share one kind and name, grouped."""
         groups: dict[tuple[str, str], list[Entry]] = {}

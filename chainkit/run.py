@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from chainkit.build import Model, build_data, build_model, build_part, choose_device
+from chainkit.build import Model, build_data, build_model, build_part, choose_device, import_builders
 from chainkit.bundle import read_bundle, write_bundle
 from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
@@ -56,6 +56,7 @@ class Run:
         self.host = host
         self.reporter = reporter or Reporter()
         self.device = choose_device(recipe.device)
+        import_builders(recipe)
         self.data: Data = build_data(recipe, self.device)
         self.model: Model = build_model(recipe, self.data, self.device)
         self.metrics = MetricsLog(directory.metrics)

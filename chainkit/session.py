@@ -10,13 +10,14 @@ from pathlib import Path
 import attrs
 
 from chainkit.build import build_part, choose_device
-from chainkit.component import Context
-from chainkit.errors import Interrupted
+from chainkit.component import Context, Part
+from chainkit.errors import ChainkitError, Interrupted
 from chainkit.estimator import Estimate
 from chainkit.evaluation import checked
 from chainkit.host import Host
 from chainkit.interrupt import poll
 from chainkit.opening import prepare_run
+from chainkit.plugin import Plugin
 from chainkit.recipe import read_recipe, resolved_text
 from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
@@ -76,7 +77,7 @@ class Session:
         """
         run = self.run
         context = Context(data=run.data.summary, steps=run.chain.steps)
-        observers = {f"{part.name} ({part.path})": build_part(part, context) for part in run.recipe.observers}
+        observers = [(self._provenance(part), build_part(part, context)) for part in run.recipe.observers]
         with run.directory.locked(), run.host.observing(observers):
             try:
                 self._restore()
@@ -88,11 +89,23 @@ class Session:
                 figures = run.evaluate()
                 run.host.call("chainkit_run_end", run=run)
             except BaseException as error:
-                run.host.call("chainkit_run_error", run=run, error=error)
+                self._tell(error)
                 if isinstance(error, Interrupted):
                     run.say(f"continue with `chainkit resume {run.path}`")
                 raise
         return figures
+
+    def _provenance(self, part: Part) -> Plugin:
+        """The record of an observer, named by its place in the recipe, of the distribution that provides it."""
+        provider, name = self.run.host.registry.provider(part.component), f"{part.name} ({part.path})"
+        return Plugin(name=name, id=name, distribution=provider.distribution, version=provider.version)
+
+    def _tell(self, error: BaseException) -> None:
+        """Tells plugins that the run stops; what one of them raises then does not hide why."""
+        try:
+            self.run.host.call("chainkit_run_error", run=self.run, error=error)
+        except ChainkitError as second:
+            self.run.say(f"while the run stopped: {second}")
 
     def _restore(self) -> None:
         run = self.run

@@ -31,7 +31,7 @@ def report(error: BaseException, group: CommandLine) -> int:
         The exit code.
     """
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
+        return _exit_code(error)
     if isinstance(error, (BrokenPipeError, CutOff)):  # nothing is said, as other programs do
         _abandon_output()
         return BROKEN_PIPE
@@ -55,6 +55,13 @@ def report(error: BaseException, group: CommandLine) -> int:
             return _file_error(error)
         case _:
             return _bug(error, group)
+
+
+def _exit_code(error: SystemExit) -> int:
+    """What the interpreter would leave with, after it has printed what is no number."""
+    if isinstance(error.code, str):
+        _say(f"error: {error.code}")
+    return error.code if isinstance(error.code, int) else int(error.code is not None)
 
 
 def _say(line: str) -> None:

@@ -88,8 +88,13 @@ class CommandLine(click.Group):
 
     def _load(self, ctx: click.Context) -> None:
         if self.host is None:
-            disabled, strict = ctx.params.get("disable_plugin", ()), ctx.params.get("strict_plugins", False)
-            ctx.obj = self.host = load_plugins(disabled=disabled, strict=strict)
+            given = ctx.params
+            self.host = load_plugins(
+                disabled=given.get("disable_plugin", ()),
+                strict=given.get("strict_plugins") or None,
+                tracing=given.get("trace_plugins") or None,
+            )
+            ctx.obj = self.host
             self.host.call("chainkit_commands", group=self)
 
 
@@ -99,6 +104,7 @@ def _options() -> list[click.Parameter]:
         click.Option(["--disable-plugin"], multiple=True, metavar="NAME", is_eager=True, help="Leave a plugin out; repeatable."),
         click.Option(["--strict-plugins"], is_flag=True, is_eager=True, help="Fail where a plugin cannot be loaded."),
         click.Option(["--traceback"], is_flag=True, help="Show the traceback of every error."),
+        click.Option(["--trace-plugins"], is_flag=True, is_eager=True, help="Say which plugin answers which hook, and how long it takes."),
         click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."),
     ]
 

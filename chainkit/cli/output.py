@@ -22,12 +22,16 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of the same length as lines, their cells below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def table(rows: Sequence[Sequence[str]]) -> None:
     """Prints rows in columns.
 
     Arguments:
         rows: Rows of the same length.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo("\n".join(columns(rows)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterator
+
 import attrs
 import click
 
-from chainkit.cli.output import as_json, emit, table
+from chainkit.cli.output import as_json, columns, emit
 from chainkit.host import Host
 from chainkit.plugin import Plugin
 
@@ -19,12 +22,20 @@ def plugins(host: Host, as_json: bool) -> None:
         emit([attrs.asdict(plugin) for plugin in host.plugins])
         return
     if host.plugins:
-        table([("plugin", "state", "distribution", "components", "hooks", "load"), *map(_row, host.plugins)])
-    for plugin in host.plugins:
-        for line in filter(None, [plugin.reason, *plugin.notes]):
-            click.echo(f"{plugin.id}: {line}")
+        head, *rows = columns([("plugin", "state", "distribution", "load"), *map(_row, host.plugins)])
+        click.echo(head)
+        for plugin, row in zip(host.plugins, rows, strict=True):
+            click.echo("\n".join([row, *_details(plugin)]))
 
 
 def _row(plugin: Plugin) -> tuple[str, ...]:
-    origin = f"{plugin.distribution} {plugin.version}"
-    return plugin.id, plugin.state, origin, str(len(plugin.components)), str(len(plugin.hooks)), f"{1000 * plugin.seconds:.0f} ms"
+    return plugin.id, plugin.state, f"{plugin.distribution} {plugin.version}".strip(), f"{1000 * plugin.seconds:.0f} ms"
+
+
+def _details(plugin: Plugin) -> Iterator[str]:
+    """What a plugin gives and what is wrong with it, below its row."""
+    for name, words in (("components", plugin.components), ("hooks", plugin.hooks)):
+        if words:
+            yield textwrap.fill(", ".join(words), 110, initial_indent=f"    {name:<12}", subsequent_indent=" " * 16, break_on_hyphens=False)
+    for line in filter(None, [plugin.reason, *plugin.notes]):
+        yield f"    {'trouble':<12}{line}"

@@ -12,6 +12,7 @@ import chainkit
 from chainkit.component import Component, Part
 from chainkit.errors import ChainkitError, PluginError, RecipeError
 from chainkit.host import Host
+from chainkit.plugin import Plugin
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +80,7 @@ BROKEN = {
     "wraps a hook": (wrapping(), "is a wrapper"),
     "forgets to mark a hook": (
         types.SimpleNamespace(chainkit_api=(1, 1), chainkit_priors=lambda: []),
-        "is not marked with @chainkit.hookimpl",
+        "is not a function marked with @chainkit.hookimpl",
     ),
     "needs a newer API": (plugin(api=(2, 3)), "chainkit API 2 to 3, and chainkit 0.1.0 has 1: update chainkit"),
     "needs an older API": (plugin(api=(0, 0)), "update the plugin"),
@@ -230,39 +231,43 @@ class Observer:
         return f"saw {run}"
 
 
+def watching(**observers: object) -> list[tuple[Plugin, object]]:
+    return [(Plugin(name=name, id=name, distribution="watch-dist", version="0.1"), observer) for name, observer in observers.items()]
+
+
 def test_calling_a_hook_gives_every_answer_by_plugin(host: Host) -> None:
-    with host.observing({"first": Observer(), "second": Observer()}):
+    with host.observing(watching(first=Observer(), second=Observer())):
         assert host.call("chainkit_epoch_end", run=7) == {"second": "saw 7", "first": "saw 7"}
     assert host.call("chainkit_epoch_end", run=7) == {}
 
 
 def test_an_observer_that_raises_is_dropped_and_the_others_go_on(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     bad, good = Observer(ValueError("no room")), Observer()
-    with host.observing({"bad": bad, "fine": good}):
+    with host.observing(watching(bad=bad, fine=good)):
         for epoch in range(3):
             host.call("chainkit_epoch_end", run=epoch)
     assert (bad.seen, good.seen) == ([0], [0, 1, 2])
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("chainkit: warning: plugin bad: chainkit_epoch_end raised ValueError: no room (test_host.py, line ")
+    assert line.startswith("chainkit: warning: plugin bad of watch-dist 0.1: chainkit_epoch_end raised ValueError: no room (test_host.py,")
 
 
 def test_an_observer_that_raises_fails_a_strict_host() -> None:
     host = Host(strict=True)
     with (
-        host.observing({"bad": Observer(ValueError("no room"))}),
-        pytest.raises(PluginError, match="plugin bad: chainkit_epoch_end raised"),
+        host.observing(watching(bad=Observer(ValueError("no room")))),
+        pytest.raises(PluginError, match=r"plugin bad of watch-dist 0\.1: chainkit_epoch_end raised"),
     ):
         host.call("chainkit_epoch_end", run=0)
 
 
 def test_an_error_meant_for_the_user_passes_through_a_hook(host: Host) -> None:
-    with host.observing({"bad": Observer(ChainkitError("disk is full"))}), pytest.raises(ChainkitError, match="disk is full"):
+    with host.observing(watching(bad=Observer(ChainkitError("disk is full")))), pytest.raises(ChainkitError, match="disk is full"):
         host.call("chainkit_epoch_end", run=0)
 
 
 def test_an_observer_with_a_misspelt_hook_is_refused(host: Host) -> None:
-    observer = plugin(hook="chainkit_epoch_ends")
-    with pytest.raises(PluginError, match="observer watch: there is no hook 'chainkit_epoch_ends'"), host.observing({"watch": observer}):
+    observers = watching(watch=plugin(hook="chainkit_epoch_ends"))
+    with pytest.raises(PluginError, match="observer watch: there is no hook 'chainkit_epoch_ends'"), host.observing(observers):
         pass
     assert not host.manager.has_plugin("watch")
 
