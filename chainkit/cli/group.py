@@ -43,6 +43,7 @@ COMMANDS = [
     LazyCommand("recipes", "chainkit.cli.recipes:recipes", "List, show and copy the recipes that can be run by name."),
     LazyCommand("components", "chainkit.cli.components:components", "List what recipes are made of, or show one with its keys."),
     LazyCommand("plugins", "chainkit.cli.plugins:plugins", "List the installed plugins, the broken ones with the reason."),
+    LazyCommand("new", "chainkit.cli.new:new", "Write a plugin package that works at once."),
 ]
 
 

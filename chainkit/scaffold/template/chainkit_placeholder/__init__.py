@@ -1,0 +1,1 @@
+"""A plugin of chainkit; ``hooks`` is its contents page."""
