@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import attrs
 import torch
@@ -88,6 +89,7 @@ class Summary:
         variance: Per element, [*shape], in squared model units.
         classes: Number of classes where the examples are labelled, else None.
     """
+        condition: Shape of the real values that an example is conditioned on, where there are any, else None.
 
     shape: tuple[int, ...]
     states: type
@@ -95,6 +97,7 @@ class Summary:
     variance: Tensor
     classes: int | None = None
 
+    condition: tuple[int, ...] | None = None
     @property
     def dim(self) -> int:
         """Number of elements of one example."""
@@ -198,6 +201,18 @@ class Data:
         variance = torch.as_tensor(square / len(split) - mean.square()).clamp_(min=0)
         return Summary(
             shape=self.shape,
+    def conditions(self, n: int, device: torch.device | str = "cpu") -> Any:
+        """What samples are conditioned on unless something else is asked for: the classes in turn, if labels condition the chain.
+
+        Arguments:
+            n: Number of samples, at least 1.
+            device: Where the conditions are wanted.
+
+        Returns:
+            One row per sample, as a batch's ``condition``; None where nothing conditions the chain.
+        """
+        return None if self.classes is None else torch.arange(n, device=device) % self.classes
+
             states=self.preparation.states,
             mean=mean.to(self.dtype),
             variance=variance.to(self.dtype),

@@ -236,7 +236,7 @@ class Run:
         seed: int = 0,
         keep_path: bool = True,
     ) -> Samples:
-        """Draws samples, on the CPU; labelled chains go through the classes in turn unless conditioned.
+        """Draws samples, on the CPU; a conditional chain takes what its data offers (``Data.conditions``) unless conditioned.
 
         Arguments:
             n: How many; the recipe's number unless given.
@@ -246,9 +246,8 @@ class Run:
             seed: Seed of the draws.
             keep_path: Whether to keep every state on the way.
         """
-        n, classes = n or self.recipe.sample.n, self.data.classes
-        if condition is None and classes is not None:
-            condition = torch.arange(n, device=self.device) % classes
+        n = n or self.recipe.sample.n
+        condition = self.data.conditions(n, self.device) if condition is None else condition
         samples = self.chain.sample(
             n,
             steps=steps or self.recipe.sample.steps,

@@ -55,8 +55,7 @@ class ClassifierScore(Estimator):
         classes = _classes(data)
         classifier = self._train(data, classes, seed, device)
         source = seeded(device, seed, "classifier samples")
-        condition = None if data.classes is None else torch.arange(self.samples, device=device) % classes
-        samples = chain.sample(self.samples, steps=self.steps, condition=condition, source=source)
+        samples = chain.sample(self.samples, steps=self.steps, condition=data.conditions(self.samples, device), source=source)
         held_out = torch.cat([batch.origin for batch in examples.batches(1000)])
         labels = _labels(data, examples.split).to(examples.index.device)[examples.index].to(device)
         factorial = fit_factorial(data, device)(self.samples).sample(source).to(data.dtype)
