@@ -19,7 +19,9 @@ from chainkit.testing.expect import expect, expect_close, expect_tensor, leaves
 Evaluate: TypeAlias = Callable[[nn.Module, State, Any, Any], Sequence[Tensor]]
 
 
-def check_rows(module: nn.Module, evaluate: Evaluate, state: State, steps: int, condition: Any, where: str) -> None:
+def check_rows(
+    module: nn.Module, evaluate: Evaluate, state: State, steps: int, condition: Any, where: str, *, mixed: bool = True
+) -> None:
     """In evaluation, every row is on its own, and the step may be an int or one index per row.
 
     Arguments:
@@ -29,6 +31,7 @@ def check_rows(module: nn.Module, evaluate: Evaluate, state: State, steps: int, 
         steps: K.
         condition: One row per state, or None.
         where: Name for messages.
+        mixed: Whether rows at different steps can share a batch; otherwise all are at step K.
     """
     module.eval()
     rows = len(leaves(state)[0])
@@ -37,10 +40,10 @@ def check_rows(module: nn.Module, evaluate: Evaluate, state: State, steps: int, 
         expected = evaluate(module, state, k, condition)
         same = evaluate(module, state, torch.full((rows,), k, device=device), condition)
         _agree(same, expected, f"{where}, k a LongTensor of {k}s against k = {k}")
-    mixed = torch.arange(rows, device=device) % steps + 1
-    together = evaluate(module, state, mixed, condition)
+    index = torch.arange(rows, device=device) % steps + 1 if mixed else torch.full((rows,), steps, device=device)
+    together = evaluate(module, state, index, condition)
     for row in range(rows):
-        alone = evaluate(module, _row(state, row), int(mixed[row]), None if condition is None else _row(condition, row))
+        alone = evaluate(module, _row(state, row), int(index[row]), None if condition is None else _row(condition, row))
         _agree([part[row : row + 1] for part in together], alone, f"{where}, a row among others against the row alone")
 
 

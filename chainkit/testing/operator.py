@@ -75,9 +75,16 @@ def check_operator(
         _check_rows_of_draws(operator, state, steps, condition, seed, where)
         alike = map_state(lambda part: part[:1].expand_as(part), operator(state, 1, condition).at(1.0).sample(seeded(device, seed)))
         facts = _Facts(alike)
-        check_rows(operator, facts, state, steps, condition, where)
+        check_rows(operator, facts, state, steps, condition, where, mixed=_one_shape(operator, state, steps, condition))
         check_precisions(operator, facts, state, 1, condition, where, wide=True)
         check_round_trip(operator, facts, state, steps, condition, where)
+
+
+def _one_shape(operator: TransitionOperator, state: State, steps: int, condition: Any) -> bool:
+    """Whether the states before the first and the last step are alike, so that rows at both can share a batch."""
+    drawn = [operator(state, k, condition).at(1.0).sample(seeded(leaves(state)[0].device, 0)) for k in (1, steps)]
+    first, last = ([part.shape for part in leaves(each)] for each in drawn)
+    return first == last
 
 
 def _check_rows_of_draws(operator: TransitionOperator, state: State, steps: int, condition: Any, seed: int, where: str) -> None:
