@@ -1,0 +1,129 @@
+"""What this plugin registers."""
+
+from __future__ import annotations
+
+import chainkit
+from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised
+from chainkit.component import Component
+from chainkit_gsn.capabilities import KeepsBits, KeepsGaussians, Reconstructs, WalksBack
+from chainkit_gsn.configs import (
+    AccuracyConfig,
+    DenoisingBernoulliConfig,
+    DenoisingGaussianConfig,
+    GaussianNoiseConfig,
+    GSNConfig,
+    MaskingConfig,
+    OutputsConfig,
+    ReconstructionConfig,
+    SaltAndPepperConfig,
+    WalkbackProcessConfig,
+)
+
+chainkit_api = (1, 1)
+
+SMALL = {"network": {"type": "mlp", "hidden": [16]}}
+
+
+@chainkit.hookimpl
+def chainkit_parts() -> dict[str, list[Component]]:
+    """Corruptions."""
+    return {
+        "corruption": [
+            Component(
+                name="salt-and-pepper",
+                config=SaltAndPepperConfig,
+                build="chainkit_gsn.corruption:build_salt_and_pepper",
+                provides=(KeepsBits,),
+            ),
+            Component(name="masking", config=MaskingConfig, build="chainkit_gsn.corruption:build_masking", provides=(KeepsBits,)),
+            Component(
+                name="gaussian-noise",
+                config=GaussianNoiseConfig,
+                build="chainkit_gsn.corruption:build_gaussian_noise",
+                provides=(KeepsGaussians,),
+            ),
+        ]
+    }
+
+
+def _gaussian_chain(config: DenoisingGaussianConfig) -> tuple[type, ...]:
+    """With replaced elements the steps have no density."""
+    kept = config.corruption.component.provided(config.corruption.config) or ()
+    return (Reconstructs, Factorial, Density, Reparametrised, HasMean) if KeepsGaussians in kept else (Reconstructs,)
+
+
+@chainkit.hookimpl
+def chainkit_operators() -> list[Component]:
+    """Autoencoders and the GSN."""
+    return [
+        Component(
+            name="dae-bernoulli",
+            config=DenoisingBernoulliConfig,
+            build="chainkit_gsn.autoencoder:build_bernoulli",
+            example=SMALL,
+            provides=(Reconstructs, Factorial, Density, HasMean),
+            needs={"dataset": (BinaryStates,)},
+        ),
+        Component(
+            name="dae-gaussian",
+            config=DenoisingGaussianConfig,
+            build="chainkit_gsn.autoencoder:build_gaussian",
+            example=SMALL,
+            provides=_gaussian_chain,
+            needs={"dataset": (RealStates,)},
+        ),
+        Component(
+            name="gsn",
+            config=GSNConfig,
+            build="chainkit_gsn.gsn:build",
+            example={"hidden": [16, 8], "noise": [0.5]},
+            provides=(Reconstructs,),
+            needs={"dataset": (BinaryStates,)},
+        ),
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_processes() -> list[Component]:
+    """The walk of walkback training."""
+    return [
+        Component(
+            name="chain-walk",
+            config=WalkbackProcessConfig,
+            build="chainkit_gsn.walk:build",
+            provides=(WalksBack,),
+            needs={"operator": (Reconstructs,)},
+        )
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_objectives() -> list[Component]:
+    """Reconstruction."""
+    return [
+        Component(
+            name="reconstruction",
+            config=ReconstructionConfig,
+            build="chainkit_gsn.reconstruction:build",
+            needs={"operator": (Reconstructs,), "process": (WalksBack,)},
+        )
+    ]
+
+
+@chainkit.hookimpl
+def chainkit_datasets() -> list[Component]:
+    """Labels given examples."""
+    return [Component(name="labels-of", config=OutputsConfig, build="chainkit_gsn.outputs:build", provides=(BinaryStates,))]
+
+
+@chainkit.hookimpl
+def chainkit_estimators() -> list[Component]:
+    """Accuracy of a conditional chain."""
+    return [
+        Component(
+            name="output-accuracy",
+            config=AccuracyConfig,
+            build="chainkit_gsn.accuracy:build",
+            example={"chains": 2},
+        )
+    ]
