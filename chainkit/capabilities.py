@@ -152,3 +152,7 @@ class ImageStates:
 
 class Labelled:
     """Every example comes with an integer class label."""
+
+
+class KnownLaw:
+    """Of a dataset: the law that its examples are drawn from is known, as ``Data.log_density``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from chainkit.batch import Batch
-from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealStates
+from chainkit.capabilities import BinaryStates, ImageStates, KnownLaw, Labelled, RealStates
 from chainkit.errors import DataError
+from chainkit.journal import Journal
 from chainkit.random import Rows, Source, seeded
 
 SPLITS = ("train", "valid", "test")
@@ -88,16 +89,16 @@ class Summary:
         mean: Per element, [*shape], in model units.
         variance: Per element, [*shape], in squared model units.
         classes: Number of classes where the examples are labelled, else None.
-    """
         condition: Shape of the real values that an example is conditioned on, where there are any, else None.
+    """
 
     shape: tuple[int, ...]
     states: type
     mean: Tensor
     variance: Tensor
     classes: int | None = None
-
     condition: tuple[int, ...] | None = None
+
     @property
     def dim(self) -> int:
         """Number of elements of one example."""
@@ -112,12 +113,21 @@ class Data:
         splits: ``train``, and where they exist ``valid`` and ``test``; none of them empty.
         preparation: How raw values become model units.
         classes: Number of classes if labels condition the chain, else None.
+        log_density: Where the law of the prepared examples is known, their log density (or log
+            mass) under it: from [B, *shape] in model units, float64 [B] in nats.
 
     Raises:
         DataError: A split is empty, or labels are wanted and absent.
     """
 
-    def __init__(self, name: str, splits: Mapping[str, Split], preparation: Preparation, classes: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        splits: Mapping[str, Split],
+        preparation: Preparation,
+        classes: int | None = None,
+        log_density: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         for split, content in splits.items():
             if not len(content):
                 raise DataError(f"{name}: the {split} split is empty")
@@ -127,6 +137,7 @@ class Data:
         self.splits = dict(splits)
         self.preparation = preparation
         self.classes = classes
+        self.log_density = log_density
         self.dtype = torch.float32
 
     @classmethod
@@ -149,7 +160,8 @@ class Data:
         """The capabilities of the states, now that they are known."""
         image = (ImageStates,) if len(self.shape) == 3 else ()
         labelled = (Labelled,) if self.classes is not None else ()
-        return (self.preparation.states, *image, *labelled)
+        known = (KnownLaw,) if self.log_density is not None else ()
+        return (self.preparation.states, *image, *labelled, *known)
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> None:
         """Moves the splits to a device, to stay there, and sets the type of what is prepared from them.
@@ -189,18 +201,6 @@ class Data:
         origin = self.preparation(content.values[local].to(device), source).to(self.dtype)
         return Batch(origin=origin, rows=len(index), condition=labels, index=index)
 
-    @cached_property
-    def summary(self) -> Summary:
-        """Mean and variance of every element over the prepared training split, accumulated in float64."""
-        split, total, square = self.splits["train"], 0.0, 0.0
-        source = seeded(split.values.device, 0, "summary")
-        for index in torch.arange(len(split)).split(max(1, SUMMARY_ELEMENTS // math.prod(self.shape))):
-            values = self.batch("train", index, source, split.values.device).origin.double()
-            total, square = total + values.sum(0), square + values.square().sum(0)
-        mean = torch.as_tensor(total / len(split))
-        variance = torch.as_tensor(square / len(split) - mean.square()).clamp_(min=0)
-        return Summary(
-            shape=self.shape,
     def conditions(self, n: int, device: torch.device | str = "cpu") -> Any:
         """What samples are conditioned on unless something else is asked for: the classes in turn, if labels condition the chain.
 
@@ -213,6 +213,18 @@ class Data:
         """
         return None if self.classes is None else torch.arange(n, device=device) % self.classes
 
+    @cached_property
+    def summary(self) -> Summary:
+        """Mean and variance of every element over the prepared training split, accumulated in float64."""
+        split, total, square = self.splits["train"], 0.0, 0.0
+        source = seeded(split.values.device, 0, "summary")
+        for index in torch.arange(len(split)).split(max(1, SUMMARY_ELEMENTS // math.prod(self.shape))):
+            values = self.batch("train", index, source, split.values.device).origin.double()
+            total, square = total + values.sum(0), square + values.square().sum(0)
+        mean = torch.as_tensor(total / len(split))
+        variance = torch.as_tensor(square / len(split) - mean.square()).clamp_(min=0)
+        return Summary(
+            shape=self.shape,
             states=self.preparation.states,
             mean=mean.to(self.dtype),
             variance=variance.to(self.dtype),
@@ -246,6 +258,7 @@ class Examples:
         index: Which examples of it, a LongTensor [n].
         seed: Seed of all draws.
         device: Where the batches are wanted.
+        journal: Where pieces of a long estimate are kept, so that it can be continued.
     """
 
     data: Data
@@ -253,6 +266,7 @@ class Examples:
     index: Tensor
     seed: int = 0
     device: torch.device | str = "cpu"
+    journal: Journal = attrs.field(factory=Journal)
 
     def __len__(self) -> int:
         return len(self.index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -52,6 +54,8 @@ def _check_split(data: Data, split: str, seed: int, where: str) -> None:
     alone = _batch(data, split, rows[-1:], seed).origin
     expect(torch.equal(batch.origin[-1:], alone), where, "an example that does not depend on its batch-mates", "one that does")
     _check_values(data, batch.origin, where)
+    if data.log_density is not None:
+        _check_law(data.log_density, batch.origin, where)
     if data.classes is not None:
         _check_labels(batch.condition, len(rows), data.classes, where)
 
@@ -61,6 +65,13 @@ def _check_values(data: Data, values: Tensor, where: str) -> None:
     expect(states in (RealStates, BinaryStates), where, "RealStates or BinaryStates", states.__name__)
     if states is BinaryStates:
         expect(bool(((values == 0) | (values == 1)).all()), where, "zeros and ones", values.unique()[:5].tolist())
+
+
+def _check_law(log_density: Callable[[Tensor], Tensor], values: Tensor, where: str) -> None:
+    found = log_density(values)
+    expect_tensor(found, (len(values),), f"{where}, log_density")
+    expect(found.dtype == torch.float64, f"{where}, log_density", "float64", found.dtype)
+    expect(torch.allclose(found[-1:], log_density(values[-1:])), f"{where}, log_density", "rows that do not depend on each other", found)
 
 
 def _check_labels(labels: object, rows: int, classes: int, where: str) -> None:

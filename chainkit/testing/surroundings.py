@@ -13,7 +13,7 @@ import attrs
 import torch
 
 from chainkit.batch import Batch
-from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, ImageStates, Labelled, RealStates, Reparametrised
+from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, ImageStates, KnownLaw, Labelled, RealStates, Reparametrised
 from chainkit.chain import Chain
 from chainkit.component import Component, Context, Part
 from chainkit.data import Data
@@ -86,7 +86,7 @@ def _joined(company: Company, part: Part, registry: Registry) -> Company | None:
         for kind, types in inner.component.needs.items():
             needs.setdefault(kind, set()).update(types)
     data = company.data | needs.get("dataset", set())
-    if {RealStates, BinaryStates} <= data:
+    if {RealStates, BinaryStates} <= data or {KnownLaw, BinaryStates} <= data:  # The tiny bits have no closed form.
         return None
     joined: Company | None = attrs.evolve(company, data=data)
     for kind in CHOSEN:

@@ -10,12 +10,14 @@ and binary ones, :math:`p(s_{k-1} = 1 | s_k) = \mathrm{sigmoid}((a_k (2 s_k - 1)
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
 
 from chainkit.batch import Batch
 from chainkit.chain import Chain
@@ -214,4 +216,21 @@ def tiny_data(shape: Sequence[int] = (2,), *, binary: bool = False, conditional:
             values = (uniform(values, source) < values).float()
         return Split(values=values, labels=labels)
 
-    return Data("tiny", {name: split(48) for name in SPLITS}, Unprepared(binary), CLASSES if conditional else None)
+    classes, law = CLASSES if conditional else None, None if binary else tiny_log_density
+    return Data("tiny", {name: split(48) for name in SPLITS}, Unprepared(binary), classes, law)
+
+
+def tiny_log_density(values: Tensor) -> Tensor:
+    r"""The log density of real :func:`tiny_data`, float64 [B], in nats.
+
+    .. math:: x = \mathrm{sigmoid}(y), \quad y \sim \tfrac13 \sum_{c=0}^{2} N\left(\tfrac c2 1, \tfrac14 (I + 1 1^\top)\right),
+        \quad \log p(x) = \log p(y) - \sum_i \log x_i (1 - x_i)
+
+    Arguments:
+        values: x, [B, *shape], in (0, 1).
+    """
+    x = values.double().flatten(1)
+    covariance = (torch.eye(x.shape[1], dtype=x.dtype, device=x.device) + 1) / 4
+    centres = torch.arange(CLASSES, dtype=x.dtype, device=x.device)[:, None].expand(-1, x.shape[1]) / 2
+    each = MultivariateNormal(centres, covariance).log_prob(x.logit()[:, None])
+    return each.logsumexp(1) - math.log(CLASSES) - (x * (1 - x)).log().sum(1)

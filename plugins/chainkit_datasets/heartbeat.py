@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from torch import Tensor
 
 from chainkit.component import Context
 from chainkit.data import Data, Split
@@ -20,5 +23,10 @@ def build_heartbeat(config: HeartbeatConfig, context: Context) -> Data:
         phase = integers(0, config.period - 1, n, "cpu", source)
         return Split(values=(bins == phase[:, None]).to(torch.uint8), labels=phase)
 
+    def log_mass(sequences: Tensor) -> Tensor:
+        beats = torch.arange(config.period, device=sequences.device)[:, None] == bins.to(sequences.device)
+        beating = (sequences[:, None] == beats).all(2).any(1)
+        return torch.where(beating, -math.log(config.period), -math.inf).double()
+
     classes = config.period if config.labels else None
-    return Data("heartbeat", draw_splits("heartbeat", config, draw), Given("zeros and ones", binary=True), classes)
+    return Data("heartbeat", draw_splits("heartbeat", config, draw), Given("zeros and ones", binary=True), classes, log_mass)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import chainkit
-from chainkit.capabilities import BinaryStates, Labelled, RealStates
+from chainkit.capabilities import BinaryStates, KnownLaw, Labelled, RealStates
 from chainkit.component import Component
 from chainkit_datasets.configs import (
     ArraysConfig,
@@ -27,6 +27,11 @@ def _labelled(config: Any, *states: type) -> tuple[type, ...]:
     return (*states, Labelled) if config.labels else states
 
 
+def _plane(config: Any) -> tuple[type, ...]:
+    """Points have a density where there is noise around what they are drawn from."""
+    return (RealStates, KnownLaw) if config.noise else (RealStates,)
+
+
 def _known_once_read(config: ArraysConfig) -> None:
     """Kind and shape of the states are those of the file."""
 
@@ -37,20 +42,20 @@ def chainkit_datasets() -> list[Component]:
     return [
         Component(name="digits", config=DigitsConfig, build="chainkit_datasets.digits:build_digits", provides=labelled_image_states),
         Component(name="patches", config=PatchesConfig, build="chainkit_datasets.patches:build_patches", provides=image_states),
-        Component(name="swiss-roll", config=SwissRollConfig, build="chainkit_datasets.plane:build_swiss_roll", provides=(RealStates,)),
-        Component(name="spiral", config=SpiralConfig, build="chainkit_datasets.plane:build_spiral", provides=(RealStates,)),
-        Component(name="circle", config=CircleConfig, build="chainkit_datasets.plane:build_circle", provides=(RealStates,)),
+        Component(name="swiss-roll", config=SwissRollConfig, build="chainkit_datasets.plane:build_swiss_roll", provides=_plane),
+        Component(name="spiral", config=SpiralConfig, build="chainkit_datasets.plane:build_spiral", provides=_plane),
+        Component(name="circle", config=CircleConfig, build="chainkit_datasets.plane:build_circle", provides=_plane),
         Component(
             name="grid-3x3",
             config=GridConfig,
             build="chainkit_datasets.plane:build_grid",
-            provides=lambda config: _labelled(config, RealStates),
+            provides=lambda config: _labelled(config, *_plane(config)),
         ),
         Component(
             name="heartbeat",
             config=HeartbeatConfig,
             build="chainkit_datasets.heartbeat:build_heartbeat",
-            provides=lambda config: _labelled(config, BinaryStates),
+            provides=lambda config: _labelled(config, BinaryStates, KnownLaw),
         ),
         Component(
             name="arrays",

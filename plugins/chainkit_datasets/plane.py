@@ -1,13 +1,15 @@
 r"""Points in the plane.
 
-All are a curve or a set of centres, and normal noise around it. Their densities are known, so that
-a model can be held against the optimum.
+All are a curve or a set of centres, and normal noise around it. Their densities are known
+(:mod:`chainkit_datasets.smeared`), so that a model can be held against the optimum.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,9 +20,15 @@ from chainkit.random import integers, normal, uniform
 from chainkit_datasets.configs import CircleConfig, DrawnConfig, GridConfig, SpiralConfig, SwissRollConfig
 from chainkit_datasets.drawn import draw_splits
 from chainkit_datasets.preparation import Given
+from chainkit_datasets.smeared import along, log_density
 
 ROLL = (1.5 * math.pi, 4.5 * math.pi)
 """Range of t, the swiss roll's angle and radius."""
+
+Unit: TypeAlias = tuple[Tensor, Tensor]
+"""What is subtracted from points, and what they are divided by then, [2] each."""
+
+ORIGINAL: Unit = (torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64))
 
 
 def roll_moments(noise: float) -> tuple[Tensor, Tensor]:
@@ -48,45 +56,69 @@ def _uniform(n: int, source: torch.Generator) -> Tensor:
     return uniform(torch.empty(n, dtype=torch.float64), source)
 
 
-def _noisy(curve: Tensor, noise: float, source: torch.Generator) -> Tensor:
-    return curve + noise * normal(curve, source)
+def _noisy(centre: Tensor, noise: float, source: torch.Generator) -> Tensor:
+    return centre + noise * normal(centre, source)
 
 
-def _curve(name: str, config: DrawnConfig, words: str, draw: Callable[[int, torch.Generator], Tensor]) -> Data:
-    return Data(name, draw_splits(name, config, lambda _, n, source: Split(values=draw(n, source).float())), Given(words))
+def _curve(
+    name: str, config: DrawnConfig, noise: float, curve: Callable[[Tensor], Tensor], *, words: str = "as it is", unit: Unit = ORIGINAL
+) -> Data:
+    """Points around a curve, which is given as a function of numbers that are uniform on [0, 1)."""
+    mean, scale = unit
+
+    def draw(split: str, n: int, source: torch.Generator) -> Split:
+        points = _noisy(curve(_uniform(n, source)), noise, source)
+        return Split(values=((points - mean) / scale).float())
+
+    return Data(name, draw_splits(name, config, draw), Given(words), log_density=_law(lambda: along(curve, noise), noise, unit))
+
+
+def _law(centres: Callable[[], Tensor], noise: float, unit: Unit = ORIGINAL) -> Callable[[Tensor], Tensor] | None:
+    """The log density of points that were shifted and scaled; None without noise, where there is none."""
+    if not noise:
+        return None
+    mean, scale = unit
+    found = functools.cache(centres)
+    volume = float(scale.log().sum())
+    return lambda points: log_density(points.double() * scale.to(points.device) + mean.to(points.device), found(), noise) + volume
 
 
 def build_swiss_roll(config: SwissRollConfig, context: Context) -> Data:
     """The swiss roll, [2]; the words of a standardised one tell the numbers it was standardised with."""
-    mean, scale = roll_moments(config.noise)
+    mean, scale = unit = roll_moments(config.noise)
     words = f"standardised: minus ({mean[0]:.3f}, {mean[1]:.3f}), divided by ({scale[0]:.3f}, {scale[1]:.3f})"
 
-    def draw(n: int, source: torch.Generator) -> Tensor:
-        t = ROLL[0] + (ROLL[1] - ROLL[0]) * _uniform(n, source)
-        points = _noisy(_polar(t, t), config.noise, source)
-        return (points - mean) / scale if config.standardise else points
+    def curve(u: Tensor) -> Tensor:
+        t = ROLL[0] + (ROLL[1] - ROLL[0]) * u
+        return _polar(t, t)
 
-    return _curve("swiss-roll", config, words if config.standardise else "as it is", draw)
+    if config.standardise:
+        return _curve("swiss-roll", config, config.noise, curve, words=words, unit=unit)
+    return _curve("swiss-roll", config, config.noise, curve)
 
 
 def build_spiral(config: SpiralConfig, context: Context) -> Data:
     """The spiral, [2], within the unit disc up to noise; points lie evenly along it away from the middle."""
 
-    def draw(n: int, source: torch.Generator) -> Tensor:
-        t = _uniform(n, source).sqrt()
-        return _noisy(_polar(t, 2 * math.pi * config.turns * t), config.noise, source)
+    def curve(u: Tensor) -> Tensor:
+        t = u.sqrt()
+        return _polar(t, 2 * math.pi * config.turns * t)
 
-    return _curve("spiral", config, "as it is", draw)
+    return _curve("spiral", config, config.noise, curve)
 
 
 def build_circle(config: CircleConfig, context: Context) -> Data:
     """The circle of radius 1, [2]."""
 
-    def draw(n: int, source: torch.Generator) -> Tensor:
-        angle = 2 * math.pi * _uniform(n, source)
-        return _noisy(_polar(torch.ones_like(angle), angle), config.noise, source)
+    def curve(u: Tensor) -> Tensor:
+        angle = 2 * math.pi * u
+        return _polar(torch.ones_like(angle), angle)
 
-    return _curve("circle", config, "as it is", draw)
+    return _curve("circle", config, config.noise, curve)
+
+
+def _centre(label: Tensor) -> Tensor:
+    return torch.stack([label // 3 - 1, label % 3 - 1], dim=1).double()
 
 
 def build_grid(config: GridConfig, context: Context) -> Data:
@@ -94,7 +126,7 @@ def build_grid(config: GridConfig, context: Context) -> Data:
 
     def draw(split: str, n: int, source: torch.Generator) -> Split:
         label = integers(0, 8, n, "cpu", source)
-        centre = torch.stack([label // 3 - 1, label % 3 - 1], dim=1).double()
-        return Split(values=_noisy(centre, config.noise, source).float(), labels=label)
+        return Split(values=_noisy(_centre(label), config.noise, source).float(), labels=label)
 
-    return Data("grid-3x3", draw_splits("grid-3x3", config, draw), Given("as it is"), 9 if config.labels else None)
+    classes, law = 9 if config.labels else None, _law(lambda: _centre(torch.arange(9)), config.noise)
+    return Data("grid-3x3", draw_splits("grid-3x3", config, draw), Given("as it is"), classes, law)

@@ -11,12 +11,12 @@ import torch
 from chainkit import Chain, Estimator, ForwardProcess, Transition, TransitionOperator
 from chainkit.capabilities import Marginals
 from chainkit.component import Context
-from chainkit.data import Data, Preparation, Split
+from chainkit.data import Data, Preparation, Split, Unprepared
 from chainkit.distributions import Bernoulli, Gaussian
 from chainkit.errors import DataError
 from chainkit.kernel import GaussianKernel
 from chainkit.random import uniform
-from chainkit_estimators import Factorial, PriorGap, hooks
+from chainkit_estimators import Factorial, Optimum, PriorGap, hooks
 from chainkit_estimators.factorial import GRID, fit_factorial
 from chainkit_priors import BernoulliPrior, GaussianPrior
 
@@ -152,6 +152,26 @@ def test_the_factorial_model_can_be_drawn_from():
     expected = gaussian(4000).double()
     assert ((draws.mean(0) - expected.mean(0)).abs() < 4.5 * expected.std(0) / 20_000**0.5).all()
     assert ((draws.std(0) / expected.std(0) - 1).abs() < 4.5 / 40_000**0.5).all()
+
+
+# Optimum
+
+
+def test_the_optimum_is_the_mean_log_density_of_the_data():
+    values = gaussian(500)
+    law = Gaussian(torch.full((500, 4), 2.0).double(), torch.arange(1.0, 5).double().square())
+    split = {"train": Split(values=values), "test": Split(values=values[:100])}
+    data = Data("known", split, Unprepared(), log_density=lambda x: Gaussian(law.mean[: len(x)], law.variance).log_prob(x))
+    estimate = Optimum(max_rows=30).estimate(chain(), Ending(), data.examples("test"))
+    each = law.log_prob(values.double())[:100]
+    assert estimate.value == pytest.approx(each.mean().item())
+    assert estimate.error_examples == pytest.approx(each.std().item() / 10)
+    assert estimate.likelihood
+
+
+def test_there_is_no_optimum_where_the_law_is_not_known():
+    with pytest.raises(TypeError, match="the law of tensors is not known"):
+        Optimum().estimate(chain(), Ending(), Data.of(gaussian(10)).examples("train"))
 
 
 # Prior gap
