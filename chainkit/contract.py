@@ -20,6 +20,7 @@ import pluggy
 from chainkit import API_VERSION, __version__, hookspecs
 from chainkit.component import HOOKS, Component
 from chainkit.errors import PluginError
+from chainkit.recipe.reference import keys
 from chainkit.registry import suggest
 
 SPECIFIED = [name for name in vars(hookspecs) if name.startswith("chainkit_")]
@@ -135,6 +136,10 @@ def check_component(hook: str, component: Component) -> None:
         typing.get_type_hints(component.config, include_extras=True)
     except Exception as error:
         raise PluginError(f"{hook}: the config of {name!r} has an annotation that cannot be resolved: {error}") from error
+    try:
+        keys(component.config)
+    except Exception as error:
+        raise PluginError(f"{hook}: the keys of {name!r} cannot be listed: {type(error).__name__}: {error}") from error
     if not isinstance(component.example, Mapping):
         raise PluginError(f"{hook}: the example of {name!r} is not a table")
     if not (callable(component.provides) or _types(component.provides)):

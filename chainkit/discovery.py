@@ -5,6 +5,7 @@ Distributions are read one at a time, so that damaged metadata of one of them hi
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def discover() -> list[Found]:
         if f"[{GROUP}]" not in _entry_points_text(distribution).replace(" ", ""):
             continue
         name, version = _identity(distribution)
-        key, copy = _normal(name), (version, str(distribution.locate_file("")))
+        key, copy = _normal(name), (version, os.path.realpath(str(distribution.locate_file(""))))
         if key in seen:
             _note_copy(found, name, seen[key], copy)
         else:

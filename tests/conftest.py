@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -186,19 +187,27 @@ def site(tmp_path: Path) -> Path:
 Install = Callable[..., None]
 
 
-@pytest.fixture
-def install(site: Path) -> Install:
-    """Writes a distribution with one entry point, as an installer would leave it."""
+@pytest.fixture(scope="session")
+def distribute() -> Install:
+    """Writes a distribution into a folder, as an installer would leave it: one module, one entry point or a text of its own."""
 
-    def write(distribution: str, source: str, *, plugin: str = "", module: str = "", version: str = "1.2", folder: Path = site) -> None:
+    def write(
+        folder: Path, distribution: str, source: str, *, plugin: str = "", module: str = "", version: str = "1.2", entries: str = ""
+    ) -> None:
         module = module or distribution.replace("-", "_")
         (folder / f"{module}.py").write_text(source)
         info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        (info / "entry_points.txt").write_text(f"[chainkit]\n{plugin or distribution} = {module}\n")
+        (info / "entry_points.txt").write_text(f"[chainkit]\n{entries or f'{plugin or distribution} = {module}'}\n")
 
     return write
+
+
+@pytest.fixture
+def install(site: Path, distribute: Install) -> Install:
+    """Writes a distribution into ``site``."""
+    return partial(distribute, site)
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
