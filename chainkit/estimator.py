@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from chainkit.chain import Chain
+from chainkit.curve import Curve
 from chainkit.data import Examples
 from chainkit.process import ForwardProcess
 
@@ -39,6 +40,7 @@ class Estimate:
         beside: Figures of the same kind about something else, by what they are about.
         likelihood: Whether the number is on the scale of log p(x).
         details: More numbers, by name.
+        curves: How figures depend on something: on the number of walks, on the step, ...
         warnings: What a reader should know before using the number.
     """
 
@@ -61,6 +63,7 @@ class Estimate:
     beside: Mapping[str, float] = attrs.field(factory=dict)
     likelihood: bool = True
     details: Mapping[str, Any] = attrs.field(factory=dict)
+    curves: tuple[Curve, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

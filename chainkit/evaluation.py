@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
+import cattrs
 
 from chainkit.bundle import write_text
 from chainkit.errors import CheckpointError, NonFiniteError
@@ -36,11 +37,16 @@ def to_json(estimate: Estimate, weights: str) -> dict[str, Any]:
     return {**record, "error": estimate.error, "bits_per_dim": estimate.bits_per_dim, "weights": weights}
 
 
+def from_json(record: Mapping[str, Any]) -> Estimate:
+    """The estimate that :func:`to_json` made a record of."""
+    return cattrs.structure(record, Estimate)
+
+
 def write_evaluation(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Adds records to an evaluation file, replacing those of the same figure on the same examples."""
 
     def identity(record: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(record[key] for key in ("name", "split", "examples", "walks", "seed", "weights"))
+        return tuple(record[key] for key in ("name", "meaning", "split", "examples", "walks", "seed", "weights"))
 
     kept = {identity(record): record for record in [*read_evaluation(path), *records]}
     write_text(path, json.dumps(list(kept.values()), indent=1))

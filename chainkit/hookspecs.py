@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from chainkit.chain import Samples
     from chainkit.component import Component
+    from chainkit.estimator import Estimate
     from chainkit.run import Run
 
 hookspec = pluggy.HookspecMarker("chainkit")
@@ -143,6 +144,16 @@ def chainkit_samples(run: Run, samples: Samples) -> None:
     Arguments:
         run: The run.
         samples: The samples, on the CPU; ``path`` holds s_N..s_0.
+    """
+
+
+@hookspec
+def chainkit_estimates(run: Run, estimates: list[Estimate]) -> None:
+    """Figures were estimated; ``evaluation.json`` has them.
+
+    Arguments:
+        run: The run.
+        estimates: The figures, with their curves.
     """
 
 

@@ -9,25 +9,29 @@ infusion paper, eq. 3.3.2 and note 4).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
+from chainkit.batch import Batch
 from chainkit.chain import Chain
 from chainkit.data import Examples
 from chainkit.interrupt import poll
 from chainkit.modes import evaluating
 from chainkit.process import ForwardProcess
-from chainkit.transition import total_log_ratio
+from chainkit.transition import Transition, total_log_ratio
 
 WALKS_PER_BLOCK = 250
 
+Reduction: TypeAlias = Callable[[Iterable[Transition]], Tensor]
+"""From the transitions of one walk per row to one or more numbers per row, [B, ...]."""
 
-@torch.no_grad()
+
 def log_weights(chain: Chain, process: ForwardProcess, examples: Examples, walks: int, *, max_rows: int = 4000) -> Tensor:
     """log w of several walks from each example, in evaluation mode.
-
-    Walks come in blocks of at most 250 per example, each block with random numbers of its own, so
-    that the figures do not depend on how many rows are walked at once.
 
     Arguments:
         chain: The generative chain.
@@ -39,17 +43,45 @@ def log_weights(chain: Chain, process: ForwardProcess, examples: Examples, walks
     Returns:
         A float64 tensor [examples, walks] on the CPU, in nats.
     """
+    return over_walks(total_log_ratio, chain, process, examples, walks, max_rows=max_rows)
+
+
+@torch.no_grad()
+def over_walks(
+    reduction: Reduction, chain: Chain, process: ForwardProcess, examples: Examples, walks: int, *, max_rows: int = 4000
+) -> Tensor:
+    """What a reduction makes of several walks from each example, in evaluation mode.
+
+    Walks come in blocks of at most 250 per example, each block with random numbers of its own, so
+    that the figures do not depend on how many rows are walked at once. Blocks are kept in the
+    examples' journal.
+
+    Arguments:
+        reduction: What is wanted of a walk.
+        chain: The generative chain.
+        process: The forward process.
+        examples: The data points x.
+        walks: Number of walks from each, at least 1.
+        max_rows: About how many walks to hold in memory at once.
+
+    Returns:
+        A tensor [examples, walks, ...] on the CPU.
+    """
     block = min(walks, WALKS_PER_BLOCK)
     found = []
     with evaluating(chain, process):
         for batch in examples.batches(max(1, max_rows // block)):
-            assert batch.index is not None
             blocks = []
             for start in range(0, walks, block):
                 poll()
-                count = min(block, walks - start)
-                source = examples.source(batch.index, "walks", start, rows=count)
-                walk = process.walk(chain, batch.repeat(count), source=source, with_log_ratio=True)
-                blocks.append(total_log_ratio(walk).view(len(batch), count))
-            found.append(torch.cat(blocks, 1).cpu())
+                compute = partial(_block, reduction, chain, process, examples, batch, range(start, min(start + block, walks)))
+                blocks.append(examples.journal.keep(compute))
+            found.append(torch.cat(blocks, 1))
     return torch.cat(found)
+
+
+def _block(reduction: Reduction, chain: Chain, process: ForwardProcess, examples: Examples, batch: Batch, places: range) -> Tensor:
+    assert batch.index is not None
+    source = examples.source(batch.index, "walks", places.start, rows=len(places))
+    reduced = reduction(process.walk(chain, batch.repeat(len(places)), source=source, with_log_ratio=True))
+    return reduced.unflatten(0, (len(batch), len(places))).cpu()

@@ -16,7 +16,7 @@ from chainkit.component import Context, Part
 from chainkit.data import Data
 from chainkit.errors import CheckpointError, RecipeError
 from chainkit.estimator import Estimate
-from chainkit.evaluation import checked, to_json, write_evaluation
+from chainkit.evaluation import to_json, write_evaluation
 from chainkit.host import Host
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
@@ -28,6 +28,7 @@ from chainkit.run_directory import RunDirectory
 from chainkit.states import map_state
 from chainkit.statistics import recompute_statistics
 from chainkit.training import Trainer, load_tensors, module_tensors
+from chainkit.unfinished import Unfinished
 
 
 class Run:
@@ -270,6 +271,9 @@ class Run:
     ) -> list[Estimate]:
         """Applies estimators to the model and adds their figures to ``evaluation.json``.
 
+        What a signal stops is taken up by the next evaluation of the same figures, which gives
+        the numbers that one without a stop gives.
+
         Arguments:
             estimators: The recipe's unless given.
             split: The recipe's unless given.
@@ -284,9 +288,10 @@ class Run:
             split or table.split, examples or table.examples, seed=table.seed if seed is None else seed, device=self.device
         )
         context = Context(data=self.data.summary, steps=self.chain.steps)
-        found = []
+        unfinished, found = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions()), []
         for part in table.estimators if estimators is None else estimators:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
-            found.append(checked(build_part(part, context).estimate(self.chain, self.process, chosen)))
+            found.append(unfinished.once(part, build_part(part, context)))
             write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights)])
+        unfinished.close()
         return found

@@ -9,6 +9,7 @@
     checkpoints/        bundles by update number (:mod:`chainkit.bundle`)
     final/              the weights that figures and samples use
     evaluation.json     the figures, with units and errors
+    evaluating/         what a stopped evaluation has worked out so far
     pictures/           what plugins drew
 """
 
@@ -58,6 +59,7 @@ class RunDirectory:
         self.final = path / "final"
         self.metrics = path / "metrics.jsonl"
         self.evaluation = path / "evaluation.json"
+        self.evaluating = path / "evaluating"
         if not self.resolved.is_file():
             raise CheckpointError(f"{path}: not a run directory (it has no resolved.toml)")
 

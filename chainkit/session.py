@@ -87,6 +87,7 @@ class Session:
                     run.conclude()
                 run.host.call("chainkit_samples", run=run, samples=run.sample())
                 figures = run.evaluate()
+                run.host.call("chainkit_estimates", run=run, estimates=figures)
                 run.host.call("chainkit_run_end", run=run)
             except BaseException as error:
                 self._tell(error)

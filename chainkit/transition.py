@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
+import torch
 from torch import Tensor
 
 from chainkit.capabilities import Density, Distribution, Reversible
@@ -74,10 +75,37 @@ def total_log_ratio(walk: Iterable[Transition]) -> Tensor:
     """
     total: Tensor | None = None
     for transition in walk:
-        if transition.log_ratio is None:
-            raise ValueError(f"step {transition.k} of the walk has no log_ratio")
-        share = transition.log_ratio.double()
+        share = _share(transition)
         total = share if total is None else total + share
-    if total is None:
+    return _walked(total)
+
+
+def log_ratio_by_step(walk: Iterable[Transition]) -> Tensor:
+    """The shares of log w of complete walks by step, k = 1..K: float64 [B, K], in nats.
+
+    Arguments:
+        walk: The transitions of one complete walk, drawn ``with_log_ratio``.
+
+    Raises:
+        ValueError: The walk has no steps, or a step without its share.
+    """
+    shares: Tensor | None = None
+    for transition in walk:
+        share = _share(transition)
+        if shares is None:
+            shares = share.new_zeros(len(share), transition.steps)
+        place = torch.as_tensor(transition.k - 1, device=share.device).expand(len(share))
+        shares.scatter_add_(1, place[:, None], share[:, None])
+    return _walked(shares)
+
+
+def _share(transition: Transition) -> Tensor:
+    if transition.log_ratio is None:
+        raise ValueError(f"step {transition.k} of the walk has no log_ratio")
+    return transition.log_ratio.double()
+
+
+def _walked(found: Tensor | None) -> Tensor:
+    if found is None:
         raise ValueError("a walk without steps has no log w")
-    return total
+    return found

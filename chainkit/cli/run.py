@@ -64,10 +64,11 @@ def sample(host: Host, run: Path, count: int | None, steps: int | None, seed: in
 
 @click.command("evaluate")
 @RUN
-@click.option("--estimator", "names", multiple=True, help="Name of an estimator; those of the recipe unless given.")
+@click.option("--estimator", "estimators", multiple=True, help="A name or a TOML table; repeatable; those of the recipe unless given.")
 @click.option("--split", type=click.Choice(["train", "valid", "test"]), help="The recipe's unless given.")
 @click.option("--examples", type=click.IntRange(min=1), help="How many examples; the recipe's number unless given.")
 @click.option("--walks", type=click.IntRange(min=1), help="Walks per example, for estimators that walk.")
+@click.option("--max-rows", type=click.IntRange(min=1), help="Walks or examples held in memory at once; no figure depends on it.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the choice of examples and of all draws.")
 @DEVICE
 @JSON
@@ -75,16 +76,18 @@ def sample(host: Host, run: Path, count: int | None, steps: int | None, seed: in
 def evaluate(
     host: Host,
     run: Path,
-    names: tuple[str, ...],
+    estimators: tuple[str, ...],
     split: str | None,
     examples: int | None,
     walks: int | None,
+    max_rows: int | None,
     seed: int | None,
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Estimate figures of the run in directory RUN."""
+    """Estimate figures of the run in directory RUN; stopped, the same command continues."""
     from chainkit.cli import work
 
-    asked = work.Asked(names=names, split=split, examples=examples, walks=walks, seed=seed)
+    settings = {key: value for key, value in {"walks": walks, "max_rows": max_rows}.items() if value is not None}
+    asked = work.Asked(estimators=estimators, split=split, examples=examples, seed=seed, settings=settings)
     work.evaluate(host, run, asked, device, as_json)

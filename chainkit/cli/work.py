@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -20,6 +20,8 @@ from chainkit.evaluation import to_json
 from chainkit.host import Host
 from chainkit.interrupt import handling_signals
 from chainkit.opening import open_run, prepare_run
+from chainkit.recipe.override import read_value
+from chainkit.recipe.read import read_part
 from chainkit.run import Run
 from chainkit.run_directory import RunDirectory, fresh_path
 from chainkit.session import Session, new_run
@@ -87,18 +89,18 @@ class Asked:
     """What ``chainkit evaluate`` was asked for, each None (or empty) where the recipe decides.
 
     Arguments:
-        names: Names of estimators.
+        estimators: Names of estimators, or tables as recipes have them.
         split: Which split.
         examples: How many examples of it.
-        walks: Walks per example, for estimators that walk.
         seed: Seed of the choice of examples and of all draws.
+        settings: Settings of every estimator that has them, such as ``walks``, by key.
     """
 
-    names: tuple[str, ...]
+    estimators: tuple[str, ...]
     split: str | None
     examples: int | None
-    walks: int | None
     seed: int | None
+    settings: Mapping[str, int]
 
 
 def evaluate(host: Host, path: Path, asked: Asked, device: str | None, as_json: bool) -> None:
@@ -113,25 +115,41 @@ def evaluate(host: Host, path: Path, asked: Asked, device: str | None, as_json: 
     """
     with handling_signals():
         run = open_run(path, host=host, reporter=TerminalReporter(), device=device)
-        estimators = _estimators(run, asked)
+        estimators = [with_settings(part, asked.settings) for part in _estimators(run, asked.estimators)]
         with run.directory.locked():
             figures = run.evaluate(estimators, split=asked.split, examples=asked.examples, seed=asked.seed)
+            host.call("chainkit_estimates", run=run, estimates=figures)
     if as_json:
         click.echo(json.dumps([to_json(figure, run.weights) for figure in figures], indent=1))
     else:
         click.echo("\n".join(evaluation_lines(figures, run.weights)))
 
 
-def _estimators(run: Run, asked: Asked) -> list[Part]:
-    """The estimators asked for, with the settings of the recipe where it names them."""
-    own = {part.name: part for part in run.recipe.evaluate.estimators}
+def _estimators(run: Run, asked: Sequence[str]) -> list[Part]:
+    """The estimators asked for; names stand for those of the recipe where it has them."""
     given = run.recipe.evaluate.estimators
-    parts = [own.get(name) or run.host.part("estimator", name) for name in asked.names] if asked.names else list(given)
-    if asked.walks is None:
-        return parts
-    walks = asked.walks
-    return [attrs.evolve(part, config=attrs.evolve(part.config, walks=walks)) if _walks(part) else part for part in parts]
+    own = {part.name: part for part in given}
+    return [own.get(text) or _estimator(run.host, text) for text in asked] if asked else list(given)
 
 
-def _walks(part: Part) -> bool:
-    return "walks" in attrs.fields_dict(type(part.config))
+def _estimator(host: Host, text: str) -> Part:
+    """An estimator from a name or a TOML table."""
+    try:
+        value = read_value(text)
+    except ValueError as error:
+        raise RecipeError(f"--estimator: {error}") from None
+    table = value if isinstance(value, dict) else {"type": value}
+    return read_part("estimator", table, host.registry, "--estimator")
+
+
+def with_settings(part: Part, settings: Mapping[str, int]) -> Part:
+    """A part with other settings, where it or a part inside it has such keys.
+
+    Arguments:
+        part: The part.
+        settings: The settings, by key.
+    """
+    present = {field.name: getattr(part.config, field.name) for field in attrs.fields(type(part.config))}
+    own = {key: value for key, value in settings.items() if key in present}
+    inner = {key: with_settings(value, settings) for key, value in present.items() if isinstance(value, Part)}
+    return attrs.evolve(part, config=attrs.evolve(part.config, **own, **inner))

@@ -41,10 +41,15 @@ def _split(override: str) -> tuple[str, Any]:
     key = key.strip()
     if not equals or not all(key.split(".")):
         raise ValueError("is not of the form key=value, such as chain.steps=15")
-    return key, _value(text.strip())
+    return key, read_value(text.strip())
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """A value as the command line gives it: TOML, or a plain word.
+
+    Raises:
+        ValueError: It is neither.
+    """
     try:
         parsed = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError) as error:

@@ -12,23 +12,36 @@ of the ``a_i`` holds both parts, so that the first is what the second leaves ove
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Chain, ForwardProcess, log_weights
+from chainkit import Chain, ForwardProcess
+from chainkit.curve import Point
 from chainkit.data import Examples
 from chainkit.errors import NonFiniteError
+from chainkit.log_weight import Reduction, over_walks
+from chainkit.transition import total_log_ratio
 
 HELD = 2**24
 """How many log weights are held at once: 128 MiB of float64."""
 
 
-def walked(name: str, chain: Chain, process: ForwardProcess, examples: Examples, walks: int, max_rows: int) -> Iterator[Tensor]:
-    """log w of all walks from some examples after others, float64 [some, walks] on the CPU, in nats.
+def walked(
+    name: str,
+    chain: Chain,
+    process: ForwardProcess,
+    examples: Examples,
+    walks: int,
+    max_rows: int,
+    *,
+    reduction: Reduction = total_log_ratio,
+    numbers: int = 1,
+) -> Iterator[Tensor]:
+    """What is wanted of all walks from some examples after others, float64 [some, walks, ...] on the CPU, in nats.
 
     Arguments:
         name: The estimator, for messages.
@@ -37,16 +50,18 @@ def walked(name: str, chain: Chain, process: ForwardProcess, examples: Examples,
         examples: The data points.
         walks: Number of walks from each.
         max_rows: About how many walks to hold in memory at once.
+        reduction: What is wanted of a walk: log w, or shares of it.
+        numbers: How many numbers that is.
 
     Raises:
         NonFiniteError: A log w is not a number, or plus infinity.
     """
     device = torch.device(examples.device).type
-    for index in examples.index.split(max(1, HELD // walks)):
+    for index in examples.index.split(max(1, HELD // (walks * numbers))):
         part = attrs.evolve(examples, index=index)
         with torch.autocast(device, enabled=False):
-            found = log_weights(chain, process, part, walks, max_rows=max_rows)
-        broken = index[(found.isnan() | found.isposinf()).any(1)]
+            found = over_walks(reduction, chain, process, part, walks, max_rows=max_rows)
+        broken = index[(found.isnan() | found.isposinf()).flatten(1).any(1)]
         if len(broken):
             first = f"{examples.split}[{broken[0]}]"
             raise NonFiniteError(f"{name}: log w is not a finite number for {len(broken)} of {len(index)} examples, the first is {first}")
@@ -71,6 +86,30 @@ def standard_errors(values: Tensor, within: Tensor | None = None) -> tuple[float
         return None, None if walks is None else math.sqrt(walks)
     total = values.var().item() / n
     return math.sqrt(max(total - (walks or 0.0), 0.0)), None if walks is None else math.sqrt(walks)
+
+
+def jackknife_error(left_out: Sequence[float]) -> float:
+    r"""Standard error of a figure by the delete-a-group jackknife.
+
+    .. math:: \hat e^2 = \frac{G - 1}{G} \sum_g (\theta_{-g} - \bar\theta_{-\cdot})^2
+
+    Arguments:
+        left_out: theta_{-g}, the figure with each of G groups of about equal size left out.
+    """
+    values = torch.tensor(left_out, dtype=torch.float64)
+    return ((len(values) - 1) * values.var(correction=0)).sqrt().item()
+
+
+def points(places: Iterable[float], values: Tensor, errors: Tensor | None = None) -> tuple[Point, ...]:
+    """The points of a curve.
+
+    Arguments:
+        places: Where they are.
+        values: The figure at each, [n].
+        errors: Its standard error at each, [n]; one that is not a number stands for none.
+    """
+    found = [None] * len(values) if errors is None else [error if error == error else None for error in errors.tolist()]
+    return tuple(zip(places, values.tolist(), found, strict=True))
 
 
 def labels(examples: Examples) -> dict[str, Any]:

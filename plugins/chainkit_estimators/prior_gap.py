@@ -32,7 +32,7 @@ from chainkit.modes import evaluating
 from chainkit.random import Source
 from chainkit.states import per_row
 from chainkit_estimators.configs import PriorGapConfig
-from chainkit_estimators.figures import labels
+from chainkit_estimators.figures import jackknife_error, labels
 
 GROUPS = 20
 FEW = "{examples} examples are few: the moments of the walks' ends add a bias of {bias:.3g} nats, more than the gap of {gap:.3g} itself"
@@ -145,8 +145,7 @@ def jackknife(prior: Gaussian | Bernoulli, ends: Ends) -> tuple[float, float, fl
     whole = of(n[None], total.sum(0, keepdim=True), square.sum(0, keepdim=True)).item()
     without = of(n - count, total.sum(0) - total, square.sum(0) - square)
     value = (GROUPS * whole - ((1 - count / n) * without).sum()).item()
-    error = ((GROUPS - 1) / GROUPS * (without - without.mean()).square().sum()).sqrt().item()
-    return value, error, whole - value
+    return value, jackknife_error(without.tolist()), whole - value
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""When pictures are drawn: whenever samples are, and a curve of training at the end."""
+"""When pictures are drawn: whenever samples are, whenever figures are estimated, and a curve of training at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from chainkit.packages import imported
 
 if TYPE_CHECKING:
     from chainkit.chain import Samples
+    from chainkit.estimator import Estimate
     from chainkit.run import Run
 
 chainkit_api = (1, 1)
@@ -54,6 +55,21 @@ def chainkit_samples(run: Run, samples: Samples) -> None:
     else:
         drawn = pictures(samples, run.data, names=("samples",))
         _save(run, drawn, f"-epoch-{run.epoch:04d}")
+
+
+@chainkit.hookimpl
+def chainkit_estimates(run: Run, estimates: list[Estimate]) -> None:
+    """Draws the curves of figures, such as ``walks.png`` and ``steps.png``.
+
+    Arguments:
+        run: The run.
+        estimates: The figures.
+    """
+    if not _can_draw(run):
+        return
+    from chainkit_figures.curves import drawn_curves
+
+    _save(run, drawn_curves(estimates))
 
 
 @chainkit.hookimpl

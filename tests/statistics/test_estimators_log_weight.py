@@ -120,11 +120,14 @@ def test_importance_sampling_is_exact_within_its_error_and_the_bound_below_on_in
 
 def test_the_curve_starts_at_the_bound_rises_and_ends_at_the_value():
     importance = Importance(walks=1000).estimate(chain(), INFUSION, points())
-    curve = importance.details["curve"]
-    assert [walks for walks, _ in curve] == [1, 3, 10, 30, 100, 300, 1000]
-    assert [value for _, value in curve] == sorted(value for _, value in curve)
+    curve, sizes, _ = (curve.points for curve in importance.curves)
+    assert [walks for walks, _, _ in curve] == [walks for walks, _, _ in sizes] == [1, 3, 10, 30, 100, 300, 1000]
+    assert [value for _, value, _ in curve] == sorted(value for _, value, _ in curve)
+    assert [size for _, size, _ in sizes] == sorted(size for _, size, _ in sizes)
+    assert sizes[0][1] == pytest.approx(1)
+    assert sizes[-1][1] == pytest.approx(importance.effective)
     assert curve[0][1] == pytest.approx(LowerBound(walks=1000).estimate(chain(), INFUSION, points()).value)
-    assert curve[-1][1] == importance.value
+    assert curve[-1][1:] == (importance.value, pytest.approx(importance.error_walks))
 
 
 def test_curve_points_end_at_the_number_of_walks():
@@ -154,6 +157,45 @@ def test_the_errors_of_importance_sampling_are_what_repetition_shows():
     expected = values[:, 0].mean().item() + 0.245 - found[0].details["shortfall"]
     assert abs(mean - expected) < 4 * error / math.sqrt(60)
     assert found[0].effective == pytest.approx(200 * math.exp(-0.49), rel=0.05)
+
+
+def test_the_error_of_collapsed_weights_is_not_capped_at_one_nat():
+    values = torch.zeros(100, 2)
+    found = [Importance(walks=100).estimate(chain(1), LogNormal(10.0), points(values, seed)) for seed in range(20)]
+    spread = torch.tensor([estimate.value for estimate in found]).std().item()
+    error = sum(estimate.error_walks for estimate in found) / 20
+    assert error > 2 / 100**0.5  # the first-order formula never exceeds 1 nat per example
+    assert spread / 2 < error < 2 * spread
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.0])
+def test_every_point_of_the_curve_is_within_its_error_of_the_answer(spread):
+    """E[log mean of n w] by brute force, from many more groups of n."""
+    estimate = Importance(walks=1000).estimate(chain(1), LogNormal(spread), points(torch.zeros(50, 2)))
+    draws = spread * torch.randn(300_000, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    for walks, value, error in estimate.curves[0].points:
+        groups = 300_000 // walks
+        exact = draws[: groups * walks].view(groups, walks).logsumexp(1) - math.log(walks)
+        assert abs(value - exact.mean().item()) < 4.5 * math.hypot(error, exact.std().item() / len(exact) ** 0.5)
+
+
+class Stepwise(ForwardProcess):
+    """The share of step k is N(k + x_1, 1)."""
+
+    def walk(self, chain, batch, *, source=None, path_gradient=False, with_log_ratio=False):
+        for k in range(chain.steps, 0, -1):
+            share = k + batch.origin[:, 0] + normal(batch.origin[:, 0], source)
+            yield Transition(k=k, steps=3, state=batch.origin, previous=None, origin=batch.origin, reverse=None, log_ratio=share)
+
+
+def test_the_bound_is_the_sum_of_its_steps_each_within_its_error():
+    estimate = LowerBound(walks=20).estimate(chain(3), Stepwise(), points())
+    (curve,) = estimate.curves
+    assert [k for k, _, _ in curve.points] == [1, 2, 3]
+    assert sum(value for _, value, _ in curve.points) == pytest.approx(estimate.value, rel=1e-12)
+    for k, value, error in curve.points:
+        assert abs(value - k - POINTS[:, 0].mean().item()) < 4 / (12 * 20) ** 0.5
+        assert error == pytest.approx(POINTS[:, 0].std().item() / 12**0.5, rel=0.3)
 
 
 def test_collapsed_weights_are_reported():

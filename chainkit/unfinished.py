@@ -1,0 +1,96 @@
+"""An evaluation that may be stopped and continued: what is finished is kept until all of it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from chainkit.build import Model
+from chainkit.bundle import write_text
+from chainkit.component import Part
+from chainkit.data import Examples
+from chainkit.errors import Interrupted
+from chainkit.estimator import Estimate, Estimator
+from chainkit.evaluation import checked, from_json, to_json
+from chainkit.journal import FileJournal
+from chainkit.recipe.write import unstructure
+from chainkit.training import module_tensors
+
+FINISHED = "estimate.json"
+
+
+class Unfinished:
+    """Estimates of one evaluation, each in a folder named after all that it depends on.
+
+    Arguments:
+        root: Where the folders are made.
+        model: What is evaluated.
+        examples: On what.
+        versions: Versions of the plugins.
+    """
+
+    def __init__(self, root: Path, model: Model, examples: Examples, versions: Mapping[str, str]) -> None:
+        self.root = root
+        self.model = model
+        self.examples = examples
+        self.key = {
+            "weights": fingerprint(model),
+            "examples": [examples.split, examples.seed, examples.index.tolist()],
+            "versions": dict(versions) | {"torch": str(torch.__version__)},
+            "device": str(examples.device),
+        }
+        self._folders: set[Path] = set()
+
+    def once(self, part: Part, estimator: Estimator) -> Estimate:
+        """An estimate, taken up where it was stopped.
+
+        Arguments:
+            part: The estimator as it was chosen.
+            estimator: The estimator as it was built.
+
+        Raises:
+            NonFiniteError: The figure is not a finite number.
+            Interrupted: A signal asked to stop; what was worked out is kept.
+        """
+        folder = self.root / _digest({**self.key, "estimator": unstructure(part)})
+        self._folders.add(folder)
+        if (folder / FINISHED).exists():
+            return from_json(json.loads((folder / FINISHED).read_text(encoding="utf-8")))
+        journal = FileJournal(folder)
+        try:
+            examples = attrs.evolve(self.examples, journal=journal)
+            estimate = checked(estimator.estimate(self.model.chain, self.model.process, examples))
+        except Interrupted:
+            journal.write()
+            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / FINISHED, json.dumps(to_json(estimate, "")))
+        return estimate
+
+    def close(self) -> None:
+        """Forgets the estimates, once all are there; those of other evaluations stay."""
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        if self.root.is_dir() and not any(self.root.iterdir()):
+            self.root.rmdir()
+
+
+def _digest(key: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A digest of all parameters and buffers of a module."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module_tensors(module).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
