@@ -1,7 +1,8 @@
-"""Small records of long runs, and the table of their figures.
+"""Small records of long runs, and the tables of their figures.
 
 ``python docs/records/record.py RUN NAME`` keeps the record of a run as ``NAME.json`` beside this
-file; every call writes the table in ``README.md`` anew. A record holds what the figures depend on
+file; every call writes the tables anew: ``README.md``, all figures of all records, and
+``papers.md``, what the papers print (``papers.toml``) beside them. A record holds what the figures depend on
 (recipe with all defaults, overrides, versions, device, seed), the curve of training, and the
 figures with their errors; not the weights.
 """
@@ -9,6 +10,7 @@ figures with their errors; not the weights.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tomllib
 from pathlib import Path
@@ -26,6 +28,15 @@ the same data (real-valued densities and masses on bits are different quantities
 """
 
 
+PAPERS = """# The papers' figures
+
+Written by `record.py` from `papers.toml` and the records, never by hand. Differences are ours minus
+the paper's; higher is better. Errors are standard errors over examples and over walks; the papers'
+own are of the kind that is named.
+
+"""
+
+
 def record(run: Path) -> dict[str, Any]:
     """The record of a run directory.
 
@@ -38,7 +49,9 @@ def record(run: Path) -> dict[str, Any]:
     started, ended = (run / "resolved.toml").stat().st_mtime, (run / "final" / "manifest.json").stat().st_mtime
     return {
         "recipe": tomllib.loads((run / "resolved.toml").read_text(encoding="utf-8")),
-        "environment": {key: environment[key] for key in ("chainkit", "torch", "python", "device", "threads", "overrides", "git")},
+        "environment": {
+            key: environment[key] for key in ("chainkit", "torch", "python", "platform", "device", "threads", "overrides", "git")
+        },
         "minutes": round((ended - started) / 60, 1),
         "curve": [*lines[:: max(1, len(lines) // 20)], *validated],
         "figures": json.loads((run / "evaluation.json").read_text(encoding="utf-8")),
@@ -59,10 +72,35 @@ def table() -> str:
     return TEXT + "\n".join(rows) + "\n"
 
 
+def papers() -> str:
+    """The page of the papers' figures."""
+    rows = ["| paper | figure | printed | chainkit | difference | record | note |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for published in tomllib.loads((HERE / "papers.toml").read_text(encoding="utf-8"))["published"]:
+        unit, printed = published["unit"], published.get("value")
+        path = HERE / f"{published['record']}.json"
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        figures = {figure["name"]: _in(unit, figure) for figure in kept["figures"]} if kept else {}
+        found, best = figures.get(published["figure"]), figures.get(published.get("optimum", ""))
+        ours = "not run yet" if found is None else _value(found) + (f"; optimum {best['value']:.3f}" if best else "")
+        apart = "" if found is None or printed is None else f"{found['value'] - printed:+.3f}"
+        said = "none" if printed is None else f"{printed} {unit}" + (f" ± {published['error']}" if "error" in published else "")
+        where = f"[{path.stem}]({path.name}), {kept['minutes']} min on {kept['environment']['device']}" if kept else ""
+        rows.append(f"| {published['paper']} | {published['what']} | {said} | {ours} | {apart} | {where} | {published['note']} |")
+    return PAPERS + "\n".join(rows) + "\n"
+
+
+def _in(unit: str, figure: dict[str, Any]) -> dict[str, Any]:
+    """A figure in nats, in the unit of a paper."""
+    scale = {"nats": 1.0, "bits": 1 / math.log(2)}[unit]
+    scaled = {key: None if figure[key] is None else figure[key] * scale for key in ("value", "error_examples", "error_walks")}
+    return {**figure, **scaled, "unit": unit}
+
+
 def _value(figure: dict[str, Any]) -> str:
-    errors = "".join(f" ± {figure[key]:.2f}" for key in ("error_examples", "error_walks") if figure[key] is not None)
+    digits = 3 if figure["unit"] == "bits" else 2
+    errors = "".join(f" ± {figure[key]:.{digits}f}" for key in ("error_examples", "error_walks") if figure[key] is not None)
     walks = f", {figure['walks']} walks" if figure["walks"] else ""
-    return f"{figure['value']:.2f}{errors} {figure['unit']} ({figure['examples']} {figure['split']} examples{walks})"
+    return f"{figure['value']:.{digits}f}{errors} {figure['unit']} ({figure['examples']} {figure['split']} examples{walks})"
 
 
 def _beside(figure: dict[str, Any]) -> str:
@@ -74,3 +112,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 3:
         (HERE / f"{sys.argv[2]}.json").write_text(json.dumps(record(Path(sys.argv[1])), indent=1) + "\n", encoding="utf-8")
     (HERE / "README.md").write_text(table(), encoding="utf-8")
+    (HERE / "papers.md").write_text(papers(), encoding="utf-8")

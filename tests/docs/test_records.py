@@ -1,4 +1,4 @@
-"""The table of records is the one that its script writes."""
+"""The tables of records are those that their script writes."""
 
 import importlib.util
 import json
@@ -14,8 +14,9 @@ def load():
     return module
 
 
-def test_the_table_of_records_is_not_stale():
+def test_the_tables_of_records_are_not_stale():
     assert (RECORDS / "README.md").read_text(encoding="utf-8") == load().table(), "run python docs/records/record.py"
+    assert (RECORDS / "papers.md").read_text(encoding="utf-8") == load().papers(), "run python docs/records/record.py"
 
 
 def test_every_record_says_what_its_figures_depend_on():
