@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOME = {"Factorial": "factorial", "Importance": "importance", "LowerBound": "lower_bound", "PriorGap": "prior_gap"}
+_HOME = {"Factorial": "factorial", "Importance": "importance", "LowerBound": "lower_bound", "Parzen": "parzen", "PriorGap": "prior_gap"}
 
 __all__ = ["Factorial", "Importance", "LowerBound", "PriorGap"]
 

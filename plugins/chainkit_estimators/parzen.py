@@ -1,0 +1,210 @@
+r"""The Parzen-window estimate: a Gaussian around every sample, and the test data under their mixture.
+
+.. math:: \hat p(x) = \frac1n \sum_{j=1}^{n} N(x; y_j, \sigma^2 I), \qquad
+    \log \hat p(x) = \mathrm{logsumexp}_j \left( -\frac{\|x - y_j\|^2}{2 \sigma^2} \right)
+    - \log n - \frac{D}{2} \log(2 \pi \sigma^2)
+
+(Breuleux, Bengio and Vincent 2011; table 3.1 of the infusion paper). The centres y_j are samples of
+the chain, or the means of its last step, which are less noisy and stand in the published figures. The
+width is the one of a logarithmic grid under which other data is the most likely, or is given.
+
+In expectation over the samples it is a lower bound on the log density of samples with noise of
+variance sigma^2 added. In high dimension that is far from log p(x) for any number of samples that
+can be drawn, and ranks models badly (Theis, van den Oord and Bethge 2016): models can exceed the
+training data itself, whose figure therefore stands beside.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import torch
+from torch import Tensor
+
+from chainkit import Chain, Context, Data, Estimate, Estimator, ForwardProcess
+from chainkit.data import Examples
+from chainkit.errors import DataError
+from chainkit.interrupt import poll
+from chainkit.random import seeded
+from chainkit.states import map_state
+from chainkit_estimators.configs import ParzenConfig
+from chainkit_estimators.factorial import held_out
+from chainkit_estimators.figures import labels, standard_errors
+
+GRID = tuple(10 ** (exponent / 10) for exponent in range(-15, 6))
+"""Widths to choose from, by tenths of a decade: relative to the root mean square deviation of an
+element of the training data."""
+
+BLOCK = 500
+"""Samples drawn at once, with random numbers of their own; and centres that distances are taken to at once."""
+
+CAVEAT = "Parzen figures rank models badly in high dimension (Theis et al. 2016): compare them with nothing but each other"
+AT_THE_END = "the width {sigma:.3g} lies at the end of the grid: the best one lies beyond"
+
+
+def log_density(points: Tensor, centres: Tensor, sigmas: Tensor, max_rows: int = 1000) -> Tensor:
+    """log p^(x) of points under mixtures of several widths, accumulated in float64, in bounded memory.
+
+    Arguments:
+        points: x, [N, D].
+        centres: y, [n, D].
+        sigmas: Widths above 0, float64 [S].
+        max_rows: How many points to hold in memory at once.
+
+    Returns:
+        A float64 tensor [N, S], in nats.
+    """
+    sharpness, shift = -0.5 / sigmas.square(), centres.double().mean(0)
+    found = []
+    for part in points.split(max_rows):
+        near = part.double() - shift  # about 0, where the difference of squares loses the least
+        total = near.new_full((len(near), len(sigmas)), -math.inf)
+        for block in centres.split(BLOCK):
+            poll()
+            other = block.double() - shift
+            squared = near.square().sum(1, keepdim=True) + other.square().sum(1) - 2 * near @ other.T
+            terms = [(scale * squared).logsumexp(1) for scale in sharpness]
+            total = torch.logaddexp(total, torch.stack(terms, 1))
+        found.append(total)
+    constant = -math.log(len(centres)) - 0.5 * centres.shape[1] * (2 * math.pi * sigmas.square()).log()
+    return torch.cat(found) + constant
+
+
+def chain_centres(chain: Chain, examples: Examples, n: int, *, steps: int | None = None, means: bool = True) -> Tensor:
+    """Samples of a chain, or the means of their last step: [n, D].
+
+    Arguments:
+        chain: The chain.
+        examples: What they are for; their seed and device are used, and what their data conditions samples on.
+        n: How many.
+        steps: Number of sampling steps; None is the trained K.
+        means: Whether to take the means.
+
+    Raises:
+        DataError: The last step has no mean, or the samples are not of the shape of the data.
+    """
+    condition, found = examples.data.conditions(n, examples.device), []
+    for start in range(0, n, BLOCK):
+        count = min(BLOCK, n - start)
+        given = None if condition is None else map_state(lambda part, at=start: part[at : at + BLOCK], condition)  # type: ignore[misc]
+        source = seeded(examples.device, examples.seed, "parzen", start)
+        samples = chain.sample(count, steps=steps, condition=given, source=source)
+        values = samples.mean if means else samples.state
+        if values is None:
+            raise DataError('parzen: the last step of this chain has no mean; set centres = "draws"')
+        if not isinstance(values, Tensor) or tuple(values.shape[1:]) != examples.data.shape:
+            raise DataError("parzen: the samples do not have the shape of the data")
+        found.append(values.flatten(1))
+    return torch.cat(found)
+
+
+@attrs.frozen(kw_only=True)
+class Fit:
+    """A mixture with its width.
+
+    Arguments:
+        centres: y, [n, D].
+        sigma: The width, above 0, in model units.
+        at_the_end: Whether it is the smallest or the largest that was tried.
+    """
+
+    centres: Tensor
+    sigma: float
+    at_the_end: bool = False
+
+    def log_prob(self, examples: Examples, max_rows: int) -> Tensor:
+        """log p^(x) of examples, float64 [n], in nats."""
+        width = torch.tensor([self.sigma], dtype=torch.float64, device=self.centres.device)
+        parts = [log_density(batch.origin.flatten(1), self.centres, width, max_rows) for batch in examples.batches(max_rows)]
+        return torch.cat(parts).squeeze(1)
+
+
+def fit(centres: Tensor, examples: Examples, scale: float, max_rows: int) -> Fit:
+    """The mixture whose width makes some examples the most likely.
+
+    Arguments:
+        centres: y, [n, D].
+        examples: The examples, other than those that the mixture will be judged on.
+        scale: Root mean square deviation of an element of the data, in model units.
+        max_rows: How many examples to hold in memory at once.
+    """
+    grid = scale * torch.tensor(GRID, dtype=torch.float64, device=centres.device)
+    totals = [log_density(batch.origin.flatten(1), centres, grid, max_rows).sum(0) for batch in examples.batches(max_rows)]
+    best = int(torch.stack(totals).sum(0).argmax())
+    return Fit(centres=centres, sigma=float(grid[best]), at_the_end=best in (0, len(grid) - 1))
+
+
+@attrs.frozen(kw_only=True)
+class Parzen(Estimator):
+    """Mean log density of examples under a Parzen window around samples of the chain.
+
+    ``beside`` holds the figure with training examples as the centres, as many as there are samples.
+    ``details``: ``sigma``, ``samples``, ``centres``, and ``sigma_of_training_examples``.
+
+    Arguments:
+        samples: n, number of centres, at least 1.
+        centres: ``means`` of the last step, or ``draws``.
+        sigma: The width, above 0, in model units; None chooses it.
+        chosen_on: Most validation examples that a width is chosen on, at least 1.
+        steps: Number of sampling steps; None is the trained K.
+        max_rows: How many examples to hold in memory at once.
+    """
+
+    samples: int = 10_000
+    centres: str = "means"
+    sigma: float | None = None
+    chosen_on: int = 1000
+    steps: int | None = None
+    max_rows: int = 1000
+
+    def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
+        """Samples, chooses a width, and evaluates the mixture; the process is not used.
+
+        Raises:
+            DataError: The last step of the chain has no mean where means are wanted, or its
+                samples are not of the shape of the data.
+        """
+        data = examples.data
+        centres = chain_centres(chain, examples, self.samples, steps=self.steps, means=self.centres == "means")
+        split, apart, rest = held_out(data, examples.split)
+        others = attrs.evolve(examples, split=split, index=apart[: self.chosen_on])
+        model, training = self._fit(centres, others), self._fit(_training(data, rest[: self.samples], examples), others)
+        each = model.log_prob(examples, self.max_rows)
+        what = "means of the last step" if self.centres == "means" else "draws"
+        how = (
+            "given"
+            if self.sigma is not None
+            else f"chosen on {len(others)} {'validation' if split == 'valid' else 'held-out training'} examples"
+        )
+        return Estimate(
+            name="Parzen window",
+            meaning=f"log density of Gaussians of width {model.sigma:.3g} ({how}) around {self.samples} {what}",
+            value=each.mean().item(),
+            error_examples=standard_errors(each)[0],
+            likelihood=False,
+            beside={f"of {len(training.centres)} training examples": training.log_prob(examples, self.max_rows).mean().item()},
+            details={
+                "sigma": model.sigma,
+                "samples": self.samples,
+                "centres": self.centres,
+                "sigma_of_training_examples": training.sigma,
+            },
+            warnings=(CAVEAT, *([AT_THE_END.format(sigma=model.sigma)] if model.at_the_end else [])),
+            **labels(examples),
+        )
+
+    def _fit(self, centres: Tensor, others: Examples) -> Fit:
+        if self.sigma is not None:
+            return Fit(centres=centres, sigma=self.sigma)
+        return fit(centres, others, others.data.summary.variance.double().mean().sqrt().item(), self.max_rows)
+
+
+def _training(data: Data, index: Tensor, like: Examples) -> Tensor:
+    """Training examples as centres, [n, D]."""
+    return torch.cat([batch.origin.flatten(1) for batch in attrs.evolve(like, split="train", index=index).batches(BLOCK)])
+
+
+def build(config: ParzenConfig, context: Context) -> Parzen:
+    """The estimator that a recipe describes."""
+    return Parzen(**attrs.asdict(config))
