@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import signal
 import sys
@@ -15,7 +14,7 @@ import pytest
 import torch
 
 import chainkit
-from chainkit import contract, hookspecs
+from chainkit import contract
 from chainkit.component import Component
 from chainkit.errors import ChainkitError, Interrupted, PluginError
 from chainkit.opening import prepare_run
@@ -44,11 +43,8 @@ class Stopping(Reporter):
 
 
 def doing(name: str, action) -> types.SimpleNamespace:
-    """A plugin whose implementation of a hook calls ``action``; it takes the arguments that the hook has."""
-    arguments = ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
-    scope = {"action": action}
-    exec(f"def {name}({arguments}):\n    return action()", scope)
-    return types.SimpleNamespace(chainkit_api=(1, 1), **{name: chainkit.hookimpl(scope[name])})
+    """A plugin whose implementation of a hook takes no argument and calls ``action``."""
+    return types.SimpleNamespace(chainkit_api=(1, 1), **{name: chainkit.hookimpl(lambda: action())})
 
 
 def raising(error: BaseException):
