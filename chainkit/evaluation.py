@@ -69,15 +69,20 @@ def read_evaluation(path: Path) -> list[dict[str, Any]]:
 
 def words(estimate: Estimate) -> str:
     """An estimate in one line: value, unit, errors, bits per dimension, and what it stands beside."""
-    parts = [f"{estimate.value:.2f} {estimate.unit}"]
+    parts = [f"{number(estimate.value)} {estimate.unit}"]
     if estimate.error_examples is not None:
-        parts.append(f"± {estimate.error_examples:.2f} (examples)")
+        parts.append(f"± {number(estimate.error_examples)} (examples)")
     if estimate.error_walks is not None:
-        parts.append(f"± {estimate.error_walks:.2f} (walks)")
+        parts.append(f"± {number(estimate.error_walks)} (walks)")
     more = []
     if estimate.bits_per_dim is not None:
         more.append(f"{estimate.bits_per_dim:.3f} bits/dim")
     if estimate.effective is not None:
         more.append(f"effective sample size {estimate.effective:.1f} of {estimate.walks}")
-    more += [f"{name} {value:.2f}" for name, value in estimate.beside.items()]
+    more += [f"{name} {number(value)}" for name, value in estimate.beside.items()]
     return "; ".join([" ".join(parts), *more])
+
+
+def number(value: float) -> str:
+    """A number with two decimals, or with two digits where these would be lost."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"

@@ -154,7 +154,10 @@ def _check_estimator(part: Part, registry: Registry, device: torch.device, where
     for around in _each(part, registry, where):
         around.data.to(device)
         examples = around.data.examples("test", device=device)
-        estimator = around.context.build(part)
+        try:
+            estimator = around.context.build(part)
+        except DataError as error:
+            raise Unavailable(str(error)) from error
         check_estimator(estimator, around.chain().to(device), around.process.to(device), examples, where=where)
 
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from chainkit.chain import Chain
 from chainkit.component import Context
-from chainkit.data import Data, Examples
-from chainkit.errors import DataError
+from chainkit.data import Examples
 from chainkit.estimator import Estimate, Estimator
-from chainkit.interrupt import poll
 from chainkit.process import ForwardProcess
-from chainkit.random import seed_of, seeded
+from chainkit.random import seeded
 from chainkit_estimators.configs import ClassifierConfig
 from chainkit_estimators.factorial import fit_factorial
+from chainkit_estimators.reader import Training, accuracy, reader
 
 
 class ClassifierScore(Estimator):
@@ -52,22 +50,20 @@ class ClassifierScore(Estimator):
             DataError: The data has no labels.
         """
         data, seed, device = examples.data, examples.seed, examples.device
-        classes = _classes(data)
-        classifier = self._train(data, classes, seed, device)
+        classifier = reader(examples, Training(hidden=self.hidden, epochs=self.epochs, train_examples=self.train_examples))
         source = seeded(device, seed, "classifier samples")
         samples = chain.sample(self.samples, steps=self.steps, condition=data.conditions(self.samples, device), source=source)
         held_out = torch.cat([batch.origin for batch in examples.batches(1000)])
-        labels = _labels(data, examples.split).to(examples.index.device)[examples.index].to(device)
         factorial = fit_factorial(data, device)(self.samples).sample(source).to(data.dtype)
         confidence, entropy = _read(classifier, samples.state)
-        accuracy = float((classifier(held_out).argmax(1) == labels).double().mean())
+        right = accuracy(classifier, examples)
         others = {"held-out data": held_out, "factorial model": factorial}
         others |= {} if samples.mean is None else {"means of the last step": samples.mean}
         read = {name: _read(classifier, states) for name, states in others.items()}
         return Estimate(
             name="classifier confidence",
             value=float(confidence.mean()),
-            meaning=f"mean confidence in the samples of a classifier that is right on {accuracy:.1%} of held-out data",
+            meaning=f"mean confidence in the samples of a classifier that is right on {right:.1%} of held-out data",
             unit="of 1",
             error_examples=float(confidence.std() / len(confidence) ** 0.5),
             examples=self.samples,
@@ -79,38 +75,8 @@ class ClassifierScore(Estimator):
             beside={name: float(sure.mean()) for name, (sure, _) in read.items()}
             | {"class entropy (nats)": entropy}
             | {f"of {name}": spread for name, (_, spread) in read.items()}
-            | {"accuracy": accuracy},
+            | {"accuracy": right},
         )
-
-    def _train(self, data: Data, classes: int, seed: int, device: torch.device | str) -> nn.Module:
-        chosen = data.examples("train", self.train_examples, seed=seed, device=device).index
-        labels = _labels(data, "train")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "classifier"))
-            layers = [nn.Flatten(), nn.Linear(data.summary.dim, self.hidden), nn.ReLU(), nn.Linear(self.hidden, classes)]
-            classifier = nn.Sequential(*layers).to(device, data.dtype)
-        optimizer = torch.optim.Adam(classifier.parameters(), 1e-3)
-        for epoch in range(self.epochs):
-            order = chosen[torch.randperm(len(chosen), generator=seeded("cpu", seed, "classifier order", epoch))]
-            for number, index in enumerate(order.split(128)):
-                poll()
-                batch = data.batch("train", index, seeded(device, seed, "classifier", epoch, number), device)
-                loss = cross_entropy(classifier(batch.origin), labels[index.to(labels.device)].to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        return classifier.requires_grad_(False).eval()
-
-
-def _labels(data: Data, split: str) -> Tensor:
-    labels = data.split(split).labels
-    if labels is None:
-        raise DataError(f"{data.name} has no labels for a classifier to learn")
-    return labels
-
-
-def _classes(data: Data) -> int:
-    return int(_labels(data, "train").max()) + 1
 
 
 def _read(classifier: nn.Module, states: Tensor) -> tuple[Tensor, float]:

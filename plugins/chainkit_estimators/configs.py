@@ -50,6 +50,17 @@ class FactorialConfig:
 
 
 @attrs.frozen(kw_only=True)
+class OptimumConfig:
+    """log p(x) under the law that the data was drawn from, where it is known: no model exceeds it in expectation.
+
+    Arguments:
+        max_rows: How many examples to hold in memory at once, 1 or more.
+    """
+
+    max_rows: int = field(default=4000, validator=at_least(1))
+
+
+@attrs.frozen(kw_only=True)
 class PriorGapConfig:
     """How far the ends of the walks are from the prior: a lower estimate of KL(q(s_K) || p*).
 

@@ -10,8 +10,11 @@ from PIL import Image
 
 import chainkit
 from chainkit.chain import Samples
+from chainkit.curve import Curve
+from chainkit.estimator import Estimate
 from chainkit.packages import imported
 from chainkit_figures import hooks
+from chainkit_figures.curves import drawn_curves
 from chainkit_figures.draw import pictures, rendered, value_range
 from chainkit_figures.images import as_images, evenly, grid, image_shape, states_on_the_way, strip
 from chainkit_figures.training import training_curves
@@ -206,3 +209,36 @@ def test_without_matplotlib_one_line_is_said_and_the_run_goes_on(tmp_path, monke
 
 def test_an_importable_package_is_given_as_it_is():
     assert imported("json", "nothing") is json
+
+
+def estimate(name, *curves):
+    settings = {"meaning": "of a test", "examples": 1, "split": "test", "preparation": "as it is", "dim": 1}
+    return Estimate(name=name, value=0.0, curves=curves, **settings)
+
+
+WALKS = Curve(name="walks", x="walks", y="estimate", unit="nats", points=((1, -3.0, 0.5), (10, -2.0, 0.1)), error="over walks", scale="log")
+STEPS = Curve(name="steps", x="step", y="share", unit="nats", points=((1, 2.0, None), (2, 1.0, None)))
+
+
+def test_curves_of_one_name_are_panels_of_one_picture():
+    drawn = drawn_curves([estimate("first", WALKS, STEPS), estimate("none"), estimate("second", WALKS)])
+    assert list(drawn) == ["walks", "steps"]
+    upper, lower = drawn["walks"].axes
+    assert (upper.get_title(), lower.get_title()) == ("first", "second")
+    assert upper.get_xscale() == "log"
+    assert upper.get_ylabel() == "estimate\n(nats)"
+    assert [text.get_text() for text in upper.get_legend().get_texts()] == ["± over walks"]
+    (line,) = drawn["steps"].axes[0].lines
+    assert line.get_xydata().tolist() == [[1, 2], [2, 1]]
+    assert drawn["steps"].axes[0].get_legend() is None
+
+
+def test_errors_are_bars_of_their_size():
+    upper = drawn_curves([estimate("first", WALKS)])["walks"].axes[0]
+    bars = upper.collections[0].get_segments()
+    assert [bar[:, 1].tolist() for bar in bars] == [[-3.5, -2.5], [-2.1, -1.9]]
+
+
+def test_pictures_of_curves_lie_beside_the_samples(tmp_path):
+    hooks.chainkit_estimates(a_run(tmp_path), [estimate("first", WALKS, STEPS)])
+    assert names(tmp_path) == ["steps.png", "walks.png"]

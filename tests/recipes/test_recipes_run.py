@@ -55,7 +55,13 @@ def smaller(name: str) -> dict[str, Any]:
         settings |= {"validate.every": 1, "validate.examples": 4}
     for key, value in narrow(given["chain"]["operator"]["network"]).items():
         settings[f"chain.operator.network.{key}"] = value
-    few = {"lower-bound": {"walks": 2}, "importance": {"walks": 2}, "classifier": {"samples": 40, "epochs": 2, "train_examples": 200}}
+    few = {
+        "lower-bound": {"walks": 2},
+        "importance": {"walks": 2},
+        "classifier": {"samples": 40, "epochs": 2, "train_examples": 200},
+        "mmd": {"samples": 40},
+        "copying": {"samples": 40},
+    }
     for number, estimator in enumerate(estimators):
         settings |= {f"evaluate.estimators.{number}.{key}": value for key, value in few.get(estimator["type"], {}).items()}
     return settings

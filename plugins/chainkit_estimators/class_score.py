@@ -1,0 +1,77 @@
+r"""An Inception-like score, from a small classifier instead of Inception.
+
+.. math:: \exp E_x\, KL(p(y | x) \,\|\, p(y)) = \exp\left(H[E_x p(y | x)] - E_x H[p(y | x)]\right)
+
+(Salimans et al. 2016, section 4), from 1 to the number of classes: large where every sample is
+clearly of one class, and all classes are generated. Beside it stands that of held-out data, on the
+same scale. Its error is the jackknife's, a twentieth of the samples left out at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import torch
+from torch import Tensor
+from torch.special import entr
+
+from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit.data import Examples
+from chainkit_estimators.figures import jackknife_error, labels
+from chainkit_estimators.reader import Training, accuracy, reader
+from chainkit_estimators.sample_configs import ClassScoreConfig
+from chainkit_estimators.samples import draw
+
+GROUPS = 20
+
+
+def class_score(predicted: Tensor) -> float:
+    """The score of class probabilities, [n, classes]."""
+    return math.exp(entr(predicted.mean(0)).sum().item() - entr(predicted).sum(1).mean().item())
+
+
+def error_of_score(predicted: Tensor) -> float:
+    """Standard error of the score of 20 rows or more."""
+    group = torch.arange(len(predicted), device=predicted.device) % GROUPS
+    return jackknife_error([class_score(predicted[group != left_out]) for left_out in range(GROUPS)])
+
+
+@attrs.frozen(kw_only=True)
+class ClassScore(Estimator):
+    """The score of a chain's samples; beside it that of held-out data, and the classifier's accuracy.
+
+    Arguments:
+        samples: Number of samples, at least 20.
+        steps: Number of sampling steps; None is the trained K.
+    """
+
+    samples: int = 1000
+    steps: int | None = None
+
+    def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
+        """Trains the classifier, and has it read samples.
+
+        Raises:
+            DataError: The data has no labels.
+        """
+        network = reader(examples, Training())
+        predicted = network(draw(chain, examples, self.samples, self.steps)).double().softmax(1)
+        held_out = torch.cat([network(batch.origin).double().softmax(1) for batch in examples.batches(1000)])
+        right = accuracy(network, examples)
+        return Estimate(
+            name="class score",
+            meaning=f"Inception-like score of a classifier that is right on {right:.1%} of held-out data; {predicted.shape[1]} is best",
+            value=class_score(predicted),
+            unit=f"of {predicted.shape[1]}",
+            error_examples=error_of_score(predicted),
+            likelihood=False,
+            beside={"held-out data": class_score(held_out), "accuracy": right},
+            details={"samples": self.samples},
+            **labels(examples),
+        )
+
+
+def build(config: ClassScoreConfig, context: Context) -> ClassScore:
+    """The estimator that a recipe describes."""
+    return ClassScore(samples=config.samples, steps=config.steps)

@@ -1,0 +1,143 @@
+"""What estimators about samples compare: samples of the chain, held-out data and training data, as features.
+
+Samples are drawn in blocks of 500, each with random numbers of its own and kept in the examples'
+journal; all estimators of one evaluation that ask for as many see the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal, TypeAlias
+
+import attrs
+import torch
+from torch import Tensor
+
+from chainkit import Chain
+from chainkit.data import Examples
+from chainkit.errors import DataError
+from chainkit.interrupt import poll
+from chainkit.random import seeded
+from chainkit.states import map_state
+from chainkit_estimators.reader import Training, reader
+
+BLOCK = 500
+READ = 1000
+
+Kind: TypeAlias = Literal["pixels", "classifier"]
+Features: TypeAlias = Callable[[Tensor], Tensor]
+"""From states [n, *event] to float64 [n, d]."""
+
+
+def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None) -> Tensor:
+    """Samples of a chain, [n, *event]; with the conditions that the data gives.
+
+    Arguments:
+        chain: The chain.
+        examples: They give seed, device and journal.
+        n: How many.
+        steps: Number of sampling steps; None is the trained K.
+
+    Raises:
+        TypeError: The states are not tensors of the shape of an example.
+    """
+    blocks = []
+    for start in range(0, n, BLOCK):
+        poll()
+        places = range(start, min(start + BLOCK, n))
+        blocks.append(examples.journal.keep(partial(_block, chain, examples, places, steps)).to(examples.device))
+    return torch.cat(blocks)
+
+
+def _block(chain: Chain, examples: Examples, places: range, steps: int | None) -> Tensor:
+    data, device = examples.data, examples.device
+    given = data.conditions(places.stop, device)
+    condition = None if given is None else map_state(lambda rows: rows[places.start :], given)
+    source = seeded(device, examples.seed, "samples", places.start)
+    state = chain.sample(len(places), steps=steps, condition=condition, source=source).state
+    if not (isinstance(state, Tensor) and tuple(state.shape[1:]) == data.shape):
+        raise TypeError("samples are compared with data, and so must be tensors of the shape of an example")
+    return state.cpu()
+
+
+def features(kind: Kind, examples: Examples) -> Features:
+    """What states are compared by.
+
+    Arguments:
+        kind: ``pixels``, the states themselves, or ``classifier``, the hidden layer of a small one.
+        examples: On the data.
+
+    Raises:
+        DataError: ``classifier``, and the data has no labels.
+    """
+    if kind == "pixels":
+        return lambda states: states.flatten(1).double()
+    network = reader(examples, Training())[:-1]
+    return lambda states: torch.cat([network(part).double() for part in states.split(READ)])
+
+
+def blocks_of(examples: Examples, found: Features) -> Iterator[Tensor]:
+    """Features of examples, in blocks."""
+    for batch in examples.batches(READ):
+        poll()
+        yield found(batch.origin)
+
+
+@attrs.frozen(kw_only=True)
+class Sampling:
+    """What is compared, and by what.
+
+    Arguments:
+        samples: Number of samples.
+        steps: Number of sampling steps; None is the trained K.
+        features: See :func:`features`.
+    """
+
+    samples: int = 1000
+    steps: int | None = None
+    features: Kind = "pixels"
+
+    @property
+    def words(self) -> str:
+        """What the features are."""
+        return "pixels" if self.features == "pixels" else "features of a small classifier"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Sets:
+    """Three sets of feature vectors, float64.
+
+    Arguments:
+        samples: Of the chain, [m, d].
+        held_out: Of the examples that the figure is about, [n, d].
+        training: Of training data, as many as there are samples, or all.
+    """
+
+    samples: Tensor
+    held_out: Tensor
+    training: Tensor
+
+
+def drawn_sets(chain: Chain, examples: Examples, sampling: Sampling, least: int) -> Sets:
+    """Draws samples, and takes data to compare them with.
+
+    Arguments:
+        chain: The chain.
+        examples: The held-out data.
+        sampling: What is wanted.
+        least: How many vectors each set must have.
+
+    Raises:
+        DataError: There is less data.
+    """
+    found = features(sampling.features, examples)
+    training = examples.data.examples("train", sampling.samples, seed=examples.seed, device=examples.device)
+    for split, size in ((examples.split, len(examples)), ("train", len(training))):
+        if size < least:
+            raise DataError(f"{least} examples or more are needed of the {split} split, not {size}")
+    return Sets(
+        samples=found(draw(chain, examples, sampling.samples, sampling.steps)),
+        held_out=torch.cat(list(blocks_of(examples, found))),
+        training=torch.cat(list(blocks_of(training, found))),
+    )

@@ -1,0 +1,187 @@
+"""``chainkit evaluate``: the same figures twice, within their errors with another seed, and the same after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+import chainkit
+from chainkit import log_weight
+from chainkit.cli import main
+from chainkit.errors import Interrupted, RecipeError
+from chainkit.evaluation import from_json, to_json
+from chainkit.host import load_plugins
+from chainkit.interrupt import handling_signals, poll
+from chainkit.reporting import Reporter
+from chainkit.session import Session, new_run
+from chainkit_estimators import samples
+
+RECIPE = """
+device = "cpu"
+data = { type = "grid-3x3", n = 300 }
+objective = { type = "lower-bound" }
+train = { epochs = 1, batch_size = 50, optimizer = { type = "adam", lr = 0.01 } }
+sample = { n = 4 }
+[evaluate]
+examples = 40
+estimators = [{ type = "importance", walks = 30 }, { type = "mmd", samples = 60 }, { type = "lower-bound", walks = 4 }]
+[chain]
+steps = 3
+prior = { type = "gaussian" }
+[chain.operator]
+type = "infusion-gaussian"
+mean = "linear"
+network = { type = "mlp", hidden = [8] }
+[process]
+type = "infusion"
+rate = { type = "increasing", omega = 0.1 }
+"""
+
+
+class Quiet(Reporter):
+    def say(self, line):
+        pass
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate")
+    (folder / "recipe.toml").write_text(RECIPE)
+    run = new_run(folder / "recipe.toml", folder / "run", load_plugins(), reporter=Quiet())
+    Session(run).complete()
+    return run.path
+
+
+@pytest.fixture
+def opened(path):
+    return chainkit.open_run(path, reporter=Quiet())
+
+
+def evaluate(capsys, path, *arguments):
+    code = main(["evaluate", str(path), "--json", *arguments])
+    return code, capsys.readouterr()
+
+
+def figures(capsys, path, *arguments):
+    code, output = evaluate(capsys, path, *arguments)
+    assert code == 0, output.err
+    return json.loads(output.out)
+
+
+def test_one_seed_gives_the_same_numbers_twice_and_another_numbers_within_the_error(path, capsys):
+    first, again, other = (figures(capsys, path, "--examples", "200", "--seed", seed) for seed in ("1", "1", "2"))
+    assert first == again
+    for one, two in zip(first, other, strict=True):
+        assert one["value"] != two["value"]
+        assert abs(one["value"] - two["value"]) < 4 * (one["error"] ** 2 + two["error"] ** 2) ** 0.5
+
+
+def test_no_figure_depends_on_the_rows_in_memory(path, capsys):
+    whole, few = figures(capsys, path), figures(capsys, path, "--max-rows", "7")
+    for one, two in zip(whole, few, strict=True):
+        assert two["value"] == pytest.approx(one["value"], rel=1e-6)
+
+
+def test_estimators_are_named_or_written_as_tables(path, capsys):
+    arguments = ["--estimator", '{ type = "isotropic", variance = 0.2, estimator = "lower-bound" }', "--estimator", "lower-bound"]
+    isotropic, plain = figures(capsys, path, *arguments, "--walks", "3")
+    assert (isotropic["name"], isotropic["walks"], isotropic["details"]["variance"]) == ("lower bound, isotropic output", 3, 0.2)
+    assert (plain["name"], plain["walks"]) == ("lower bound", 3)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "said"),
+    [
+        ('{ type = "mmd", samples = 1 }', "--estimator.samples: must be 3 or more, not 1"),
+        ("{ type = }", "--estimator: "),
+        ("lower-bond", "lower-bound"),
+        ("7", "--estimator"),
+    ],
+)
+def test_an_estimator_that_cannot_be_used_is_said(path, capsys, estimator, said):
+    code, output = evaluate(capsys, path, "--estimator", estimator)
+    assert code == RecipeError.exit_code
+    assert said in output.err
+    assert "Traceback" not in output.err
+
+
+class Stops:
+    """Sends SIGINT when a function of a module is called for the n-th time."""
+
+    def __init__(self, monkeypatch, module, name, at):
+        self.calls, self.at, self.function = 0, at, getattr(module, name)
+        monkeypatch.setattr(module, name, self)
+
+    def __call__(self, *arguments, **settings):
+        self.calls += 1
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+            poll()
+        return self.function(*arguments, **settings)
+
+
+def parts(host):
+    importance = host.part("estimator", "importance", walks=600, max_rows=2000)
+    return [host.part("estimator", "lower-bound", walks=3), importance, host.part("estimator", "copying", samples=30)]
+
+
+BLOCKS = 1 + 5 * 3
+"""Of walks: one for the bound, three for each of five batches of the importance estimate."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 9, BLOCKS])
+def test_a_stopped_evaluation_goes_on_where_it_stopped_and_gives_the_same_numbers(opened, monkeypatch, at):
+    expected = opened.evaluate(parts(opened.host), seed=5)
+    with monkeypatch.context() as patched:
+        Stops(patched, log_weight, "_block", at)
+        with handling_signals(), pytest.raises(Interrupted):
+            opened.evaluate(parts(opened.host), seed=5)
+    counted = Stops(monkeypatch, log_weight, "_block", 0)
+    assert opened.evaluate(parts(opened.host), seed=5) == expected
+    assert counted.calls == BLOCKS - (at - 1)
+    assert not opened.directory.evaluating.exists()
+
+
+def test_samples_that_were_drawn_are_not_drawn_again(opened, monkeypatch):
+    copying = [opened.host.part("estimator", "copying", samples=1100)]
+    expected = opened.evaluate(copying, seed=5)
+    with monkeypatch.context() as patched:
+        Stops(patched, samples, "_block", 3)
+        with handling_signals(), pytest.raises(Interrupted):
+            opened.evaluate(copying, seed=5)
+    counted = Stops(monkeypatch, samples, "_block", 0)
+    assert opened.evaluate(copying, seed=5) == expected
+    assert counted.calls == 1
+
+
+def test_what_was_kept_is_not_taken_for_another_evaluation(opened, monkeypatch):
+    with monkeypatch.context() as patched:
+        Stops(patched, log_weight, "_block", 3)
+        with handling_signals(), pytest.raises(Interrupted):
+            opened.evaluate(parts(opened.host), seed=5)
+    kept = sorted(opened.directory.evaluating.iterdir())
+    counted = Stops(monkeypatch, log_weight, "_block", 0)
+    opened.evaluate(parts(opened.host)[:1], seed=6)
+    opened.evaluate([opened.host.part("estimator", "lower-bound", walks=2)], seed=5)
+    with torch.no_grad():
+        next(opened.model.parameters()).add_(0.01)
+    opened.evaluate(parts(opened.host)[:1], seed=5)
+    assert counted.calls == 3
+    assert sorted(opened.directory.evaluating.iterdir()) == kept
+    opened.load_final()
+    opened.evaluate(parts(opened.host), seed=5)
+
+
+def test_a_figure_that_was_written_reads_back(opened):
+    for estimate in opened.evaluate():
+        assert from_json(json.loads(json.dumps(to_json(estimate, "")))) == estimate
+
+
+def test_curves_are_drawn_beside_the_samples(path, capsys):
+    figures(capsys, path)
+    drawn = {picture.name for picture in (path / "pictures").iterdir()}
+    assert {"walks.png", "steps.png", "bandwidths.png", "samples.png"} <= drawn
