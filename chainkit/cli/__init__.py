@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from click.shell_completion import add_completion_class
+
+from chainkit.cli.complete import Bash
 from chainkit.cli.failure import report
 from chainkit.cli.group import CommandLine
 
@@ -22,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         or file, 5 numbers that are not finite, 6 run directory in use, 130 or 143 interrupted.
     """
     group = CommandLine()
+    add_completion_class(Bash)
     try:
         result = group.main(args=None if arguments is None else list(arguments), prog_name="chainkit", standalone_mode=False)
         sys.stdout.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chainkit.cli.options import RECIPE, SET
 from chainkit.cli.output import as_json, emit, say
 from chainkit.errors import RecipeError
 from chainkit.host import Host
@@ -11,8 +12,8 @@ from chainkit.recipe import Recipe, find_recipe, read_recipe, unstructure
 
 
 @click.command("check")
-@click.argument("recipe")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe, e.g. chain.steps=10.")
+@RECIPE
+@SET
 @as_json
 @click.pass_obj
 def check(host: Host, recipe: str, overrides: tuple[str, ...], as_json: bool) -> None:

@@ -6,6 +6,7 @@ import textwrap
 
 import click
 
+from chainkit.cli import complete
 from chainkit.cli.output import as_json, emit, table
 from chainkit.host import Host
 from chainkit.recipe.reference import Key, describe, example, keys, prose, summary
@@ -13,7 +14,7 @@ from chainkit.registry import Entry, suggest
 
 
 @click.command("components")
-@click.argument("words", nargs=-1, metavar="[KIND | show KIND:NAME]")
+@click.argument("words", nargs=-1, metavar="[KIND | show KIND:NAME]", shell_complete=complete.components)
 @as_json
 @click.pass_obj
 def components(host: Host, words: tuple[str, ...], as_json: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext, redirect_stderr
+from io import StringIO
 from typing import Any
 
 import click
@@ -71,32 +73,39 @@ class CommandLine(click.Group):
         super().add_command(cmd, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        self._load(ctx)
+        self.load(ctx)
         return list(self.commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands:
-            self._load(ctx)
+            self.load(ctx)
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         self.traceback = ctx.params["traceback"]
         try:
-            self._load(ctx)
+            self.load(ctx)
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise CutOff from error
 
-    def _load(self, ctx: click.Context) -> None:
+    def load(self, ctx: click.Context) -> Host:
+        """The plugins, loaded once, with the commands that they add; nothing is said while a line is completed.
+
+        Arguments:
+            ctx: The context of the group, whose options say how.
+        """
         if self.host is None:
-            given = ctx.params
-            self.host = load_plugins(
-                disabled=given.get("disable_plugin", ()),
-                strict=given.get("strict_plugins") or None,
-                tracing=given.get("trace_plugins") or None,
-            )
-            ctx.obj = self.host
-            self.host.call("chainkit_commands", group=self)
+            completing, given = ctx.resilient_parsing, ctx.params
+            with redirect_stderr(StringIO()) if completing else nullcontext():
+                self.host = load_plugins(
+                    disabled=given.get("disable_plugin", ()),
+                    strict=False if completing else given.get("strict_plugins") or None,
+                    tracing=False if completing else given.get("trace_plugins") or None,
+                )
+                ctx.obj = self.host
+                self.host.call("chainkit_commands", group=self)
+        return self.host
 
 
 def _options() -> list[click.Parameter]:
@@ -104,8 +113,8 @@ def _options() -> list[click.Parameter]:
     return [
         click.Option(["--disable-plugin"], multiple=True, metavar="NAME", is_eager=True, help="Leave a plugin out; repeatable."),
         click.Option(["--strict-plugins"], is_flag=True, is_eager=True, help="Fail where a plugin cannot be loaded."),
-        click.Option(["--traceback"], is_flag=True, help="Show the traceback of every error."),
         click.Option(["--trace-plugins"], is_flag=True, is_eager=True, help="Say which plugin answers which hook, and how long it takes."),
+        click.Option(["--traceback"], is_flag=True, help="Show the traceback of every error."),
         click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."),
     ]
 

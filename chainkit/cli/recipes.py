@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from chainkit.cli import complete
 from chainkit.cli.output import as_json, emit, say, table
 from chainkit.errors import RecipeError
 from chainkit.host import Host
@@ -32,7 +33,7 @@ def ls(host: Host, as_json: bool) -> None:
 
 
 @recipes.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.recipes)
 @click.pass_obj
 def show(host: Host, name: str) -> None:
     """Print the recipe NAME."""
@@ -40,7 +41,7 @@ def show(host: Host, name: str) -> None:
 
 
 @recipes.command("cp")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.recipes)
 @click.argument("to", type=click.Path(path_type=Path), default=Path("."))
 @click.pass_obj
 def cp(host: Host, name: str, to: Path) -> None:

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import click
 
+from chainkit.cli import complete
+from chainkit.cli.options import RECIPE, SET
 from chainkit.host import Host
 from chainkit.recipe import find_recipe, read_recipe
 
-RUN = click.argument("run", type=click.Path(path_type=Path))
+RUN = click.argument("run", type=click.Path(path_type=Path), shell_complete=complete.runs)
 DEVICE = click.option("--device", help="Where to compute: auto, cpu, cuda or cuda:N; as the recipe says unless given.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print figures as JSON.")
 
 
 @click.command("run")
-@click.argument("recipe")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a key of the recipe, e.g. chain.steps=10.")
+@RECIPE
+@SET
 @click.option("--out", type=click.Path(path_type=Path), help="The run directory; runs/NAME, numbered, unless given.")
 @DEVICE
 @JSON

@@ -65,9 +65,11 @@ def _assign(tables: dict[str, Any], keys: list[str], value: Any) -> None:
     """Follows all keys but the last, which it sets; tables that are absent are made."""
     place: Any = tables
     for depth, key in enumerate(keys[:-1]):
-        if isinstance(place, dict) and isinstance(place.get(key), str):
-            place[key] = {"type": place[key]}  # ``temperature = "geometric"`` is short for a table
-        place = place.setdefault(key, {}) if isinstance(place, dict) else place[_index(place, key)]
+        where: Any = key if isinstance(place, dict) else _index(place, key)
+        inner = place.get(key, {}) if isinstance(place, dict) else place[where]
+        # ``temperature = "geometric"`` is short for a table.
+        place[where] = {"type": inner} if isinstance(inner, str) else inner
+        place = place[where]
         if not isinstance(place, (dict, list)):
             raise ValueError(f"{'.'.join(keys[: depth + 1])} is a value, not a table")
     if isinstance(place, dict):
