@@ -14,8 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from chainkit.errors import CheckpointError
+from chainkit.files import naming, sync
 
 Tensors: TypeAlias = dict[str, Tensor]
 
@@ -32,58 +32,21 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Errors of the disk name this path: those of writing and syncing name none, others a temporary file."""
-    try:
-        yield
-    except safetensors.SafetensorError as error:
-        raise OSError(errno.EIO, str(error), str(path)) from error
-    except OSError as error:
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
-
-
-def sync(path: Path) -> None:
-    """Flushes a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _digest(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": path.stat().st_size}
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file beside its final name, syncs and renames it.
-
-    Raises:
-        OSError: The disk is full or not writable; an existing file is intact, no temporary one left.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with naming(path):
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync(path.parent)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes text as :func:`write_file` does."""
-    write_file(path, text.encode())
-
-
 def _plain(tensor: Tensor) -> Tensor:
     # A contiguous clone: safetensors refuses tensors that share memory or are laid out otherwise.
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _save(tensors: Tensors, file: Path) -> None:
+    try:
+        save_file(tensors, file)
+    except safetensors.SafetensorError as error:  # how a full disk shows itself there
+        raise OSError(errno.EIO, str(error)) from error
 
 
 def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
@@ -103,7 +66,7 @@ def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
         try:
             temporary.mkdir(parents=True)
             for group, tensors in groups.items():
-                save_file({name: _plain(tensor) for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
+                _save({name: _plain(tensor) for name, tensor in tensors.items()}, temporary / f"{group}.safetensors")
             (temporary / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
             files = sorted(temporary.iterdir())
             for file in files:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from chainkit.chain import Chain
 from chainkit.curve import Curve
-from chainkit.data import Examples
-from chainkit.process import ForwardProcess
+
+if TYPE_CHECKING:
+    from chainkit.chain import Chain
+    from chainkit.data import Examples
+    from chainkit.process import ForwardProcess
 
 
 @attrs.frozen(kw_only=True)

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import cattrs
 
-from chainkit.bundle import write_text
 from chainkit.errors import CheckpointError, NonFiniteError
 from chainkit.estimator import Estimate
+from chainkit.files import write_text
 
 
 def checked(estimate: Estimate) -> Estimate:

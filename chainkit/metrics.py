@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from chainkit.bundle import naming
+from chainkit.files import naming
 
 
 class MetricsLog:

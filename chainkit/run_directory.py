@@ -32,8 +32,9 @@ from typing import Any
 import torch
 
 import chainkit
-from chainkit.bundle import verify, write_text
+from chainkit.bundle import verify
 from chainkit.errors import CheckpointError, RecipeError, RunBusyError
+from chainkit.files import write_text
 
 
 def fresh_path(root: Path, name: str) -> Path:

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from chainkit.build import Model
-from chainkit.bundle import write_text
 from chainkit.component import Part
 from chainkit.data import Examples
 from chainkit.errors import Interrupted
 from chainkit.estimator import Estimate, Estimator
 from chainkit.evaluation import checked, from_json, to_json
+from chainkit.files import write_text
 from chainkit.journal import FileJournal
 from chainkit.recipe.write import unstructure
 from chainkit.training import module_tensors

@@ -11,12 +11,12 @@ import attrs
 import click
 import numpy
 
-from chainkit.bundle import write_file
 from chainkit.cli.progress import TerminalReporter
 from chainkit.cli.summary import evaluation_lines, summary_lines
 from chainkit.component import Part
 from chainkit.errors import RecipeError
 from chainkit.evaluation import to_json
+from chainkit.files import write_file
 from chainkit.host import Host
 from chainkit.interrupt import handling_signals
 from chainkit.opening import open_run, prepare_run

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from chainkit import bundle
-from chainkit.bundle import read_bundle, verify, write_bundle, write_text
+from chainkit.bundle import read_bundle, verify, write_bundle
 from chainkit.errors import CheckpointError
+from chainkit.files import write_text
 
 GROUPS = {
     "model": {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.tensor([0.1, float("nan"), -float("inf")])},
