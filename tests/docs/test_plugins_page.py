@@ -89,8 +89,21 @@ def test_the_components_keep_the_promises_of_their_kind(page: str, site: Path) -
         tests.parent.mkdir()
         name = tomllib.loads(files(page)["pyproject.toml"])["project"]["name"]
         tests.write_text(files("docs/plugins.md")["tests/test_components.py"].replace("chainkit-laplace", name))
+    result = tested(site, tests)
+    assert result.returncode == 0, result.stdout
+    assert "1 passed" in result.stdout
+
+
+def test_the_operator_agrees_with_exact_answers(laplace: Path) -> None:
+    result = tested(laplace, laplace / "tests" / "test_exact.py")
+    assert result.returncode == 0, result.stdout
+    assert "3 passed" in result.stdout
+
+
+def tested(site: Path, tests: Path) -> subprocess.CompletedProcess[str]:
+    """Runs tests of an unpacked package."""
     paths = [str(site), str(ROOT), str(ROOT / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    result = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(site), str(tests)],
         capture_output=True,
         text=True,
@@ -98,8 +111,6 @@ def test_the_components_keep_the_promises_of_their_kind(page: str, site: Path) -
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         check=False,
     )
-    assert result.returncode == 0, result.stdout
-    assert "1 passed" in result.stdout
 
 
 def test_every_hook_and_kind_is_on_the_page() -> None:
