@@ -28,7 +28,7 @@ SETTINGS = {
     "operator:diffusion-gaussian": {"first_step": "learned"},
     "operator:diffusion-bernoulli": {"first_step": "learned"},
 }
-"""Settings under which a mistake of 1 % shows, and densities are wide enough for a line of 301 points."""
+"""Settings under which a mistake of 1 % shows, and densities are wide enough for a line of 241 points."""
 
 HOST = load_plugins(strict=True)
 HOST.add(OracleParts(), "oracles", distribution="tests")
