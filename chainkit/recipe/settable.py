@@ -30,6 +30,9 @@ def settable(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
                 if not attrs.has(type(inner)) or isinstance(inner, Part):
                     yield key, spelled(types[field.name])
                 yield from settable(inner, key)
-    elif isinstance(value, (list, tuple, dict)):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from settable(inner, join(path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from settable(inner, join(path, str(index)))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from settable(inner, join(path, key))
