@@ -97,11 +97,18 @@ def states_on_the_way(path: Sequence[Any], shape: Sequence[int]) -> list[tuple[i
     """The states that look like data, each with its step k, from noise to data.
 
     States are opaque and may have another shape at every step; those that do not have the shape of
-    an example are left out.
+    an example, nor a part that does, are left out.
 
     Arguments:
         path: s_N..s_0.
         shape: Shape of one example.
     """
-    numbered = [(len(path) - 1 - place, state) for place, state in enumerate(path)]
-    return [(k, state) for k, state in numbered if isinstance(state, Tensor) and tuple(state.shape[1:]) == tuple(shape)]
+    seen = [(len(path) - 1 - place, _like_data(state, tuple(shape))) for place, state in enumerate(path)]
+    return [(k, part) for k, part in seen if part is not None]
+
+
+def _like_data(state: Any, shape: tuple[int, ...]) -> Tensor | None:
+    """The state, or the first part of a tuple, that has the shape of an example; None if there is none."""
+    if isinstance(state, Tensor):
+        return state if tuple(state.shape[1:]) == shape else None
+    return next((found for part in state if (found := _like_data(part, shape)) is not None), None)

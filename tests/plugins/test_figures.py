@@ -102,6 +102,12 @@ def test_states_of_another_shape_are_left_out_of_the_way():
     assert [k for k, _ in states_on_the_way(path, (2,))] == [1, 0]
 
 
+def test_of_a_state_with_parts_the_first_that_looks_like_data_is_shown():
+    visible, latent = torch.full((4, 2), 7.0), torch.zeros(4, 5)
+    for state in ((visible, latent), (latent, (visible, torch.zeros(4, 2)))):
+        assert [k for k, shown in states_on_the_way([state, torch.zeros(4, 2)], (2,)) if (shown == 7).all()] == [1]
+
+
 def test_the_range_is_the_unit_interval_where_the_data_lies_in_it():
     assert value_range(torch.tensor([0.2, 0.9])) == (0.0, 1.0)
     assert value_range(torch.tensor([-2.0, 3.0])) == (-2.0, 3.0)
