@@ -10,7 +10,8 @@ Where all three laws have densities, as in an autoencoder's chain, log w is exac
 
 .. math:: \log p(s_{k-1} | s_k) - \log q(s_k | s_{k-1}) + [k = K] \log p^*(s_K)
 
-as the share of step k: the chain of K steps that starts at the prior is a model like any other.
+as the share of step k: the chain of K steps that starts at the prior is a model like any other. With
+masking, walks reach only states without ones where x has zeros, so that E[w] stays below p(x).
 """
 
 from __future__ import annotations
