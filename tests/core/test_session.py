@@ -95,6 +95,22 @@ schedule = { type = "variance-learned", initial = { type = "variance-cosine" } }
 type = "diffusion-bound"
 steps = "one"
 """,
+    "persistent": """
+[data]
+type = "heartbeat"
+n = 200
+[chain]
+steps = 3
+temperature = { type = "annealed" }
+prior = { type = "bernoulli" }
+operator = { type = "block-gibbs", energy = { type = "rbm", hidden = 5 } }
+[process]
+type = "heated"
+[objective]
+type = "persistent-divergence"
+chains = 10
+restart = 0.2
+""",
 }
 METHODS = {name: COMMON + text for name, text in METHODS.items()}
 UPDATES = 12

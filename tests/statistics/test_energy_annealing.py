@@ -1,0 +1,256 @@
+"""Annealed importance sampling, forwards, backwards and both, against partition functions that are summed exactly."""
+
+import math
+
+import attrs
+import pytest
+import torch
+
+from chainkit.chain import Chain
+from chainkit.data import Data
+from chainkit.errors import DataError
+from chainkit.random import seeded
+from chainkit.testing import tiny_chain, tiny_data
+from chainkit_energy import AIS, RAISE, RBM, Annealed, Bidirectional, BlockGibbs, Enumerated, GaussianRBM, Gibbs, Hamiltonian
+from chainkit_energy.ais import partition_weights
+from chainkit_energy.annealing import annealed, stretched
+from chainkit_energy.bidirectional import both_bounds
+from chainkit_energy.enumerated import log_partition, settings
+from chainkit_energy.tempering import tempered
+from chainkit_estimators import Importance
+from chainkit_estimators.importance import effective_size, log_mean_exp
+from chainkit_priors import BernoulliPrior, GaussianPrior
+from chainkit_walkback import HeatedProcess
+
+DOUBLE = torch.zeros((), dtype=torch.float64)
+
+
+def machine_chain(visible, hidden, steps, scale=1.0):
+    """A machine with random weights, annealed from bits of unequal rates."""
+    generator, machine = torch.Generator().manual_seed(7), RBM((visible,), hidden)
+    with torch.no_grad():
+        for parameter in machine.parameters():
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+    prior = BernoulliPrior(torch.linspace(0.3, 0.6, visible, dtype=torch.float64))
+    return Chain(prior, BlockGibbs(machine.double(), reference=prior), steps, temperature=Annealed())
+
+
+def drawn_from(machine, visible, n=200, seed=1):
+    """Exact draws from a machine, as data whose test split they are."""
+    states = settings(visible, DOUBLE)
+    chances = (-machine(states)).softmax(0).detach()
+    return data_of(states[chances.multinomial(n, replacement=True, generator=seeded("cpu", seed))])
+
+
+def data_of(values, binary=True):
+    data = Data.of(values, test=values, binary=binary)
+    data.to("cpu", torch.float64)
+    return data
+
+
+def mean_weight(weights):
+    """log of the mean weight, and its standard error."""
+    return log_mean_exp(weights), (1 / effective_size(weights) - 1 / len(weights)).sqrt()
+
+
+def exact_mean(chain, data):
+    values = data.split("test").values
+    return (-chain.operator.energy(values)).mean().item() - log_partition(chain.operator.energy, values[0])
+
+
+@pytest.fixture
+def small():
+    return machine_chain(3, 2, 4, 2.0)
+
+
+@pytest.fixture
+def large():
+    return machine_chain(10, 6, 50, 1.5)
+
+
+def annealed_law(chain, states, hidden):
+    """log p_N of every state, by the transition matrices of all temperatures."""
+    operator, rows = chain.operator, len(states)
+    law = chain.prior(rows).log_prob(states).exp()
+    for temperature in reversed(chain.temperatures()):
+        up = tempered(operator.energy.hidden(states), temperature)
+        down = tempered(operator.energy.visible(hidden), temperature, operator.reference(len(hidden)))
+        given_v = torch.stack([up.log_prob(h.expand(rows, -1)) for h in hidden], 1).exp()
+        given_h = torch.stack([down.log_prob(v.expand(len(hidden), -1)) for v in states], 1).exp()
+        law = law @ given_v @ given_h
+    return law.log().detach()
+
+
+def test_temperatures_are_even_in_their_inverse_and_end_at_the_model():
+    torch.testing.assert_close(1 / Annealed().values(4), torch.tensor([1.0, 0.75, 0.5, 0.25], dtype=torch.float64))
+    torch.testing.assert_close(1 / Annealed(0.5).values(4), torch.tensor([1.0, 0.75, 0.5, 0.25], dtype=torch.float64).sqrt())
+    with pytest.raises(ValueError, match="above 0"):
+        Annealed(0)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 40])
+def test_the_mean_weight_is_the_partition_function_however_few_the_temperatures(steps, small):
+    weights = partition_weights(stretched(small, steps), 20_000, drawn_from(small.operator.energy, 3)("test"))
+    estimate, error = mean_weight(weights)
+    assert error < 0.1
+    assert abs(estimate - log_partition(small.operator.energy, torch.zeros(3, dtype=torch.float64))) < 4.5 * error
+
+
+def test_trajectories_and_single_sites_give_partition_functions_too():
+    real = GaussianRBM(torch.tensor([0.5, -0.5]), torch.tensor([0.3, 0.5]), 4)
+    with torch.no_grad():
+        real.weight.copy_(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)))
+    prior = GaussianPrior(torch.zeros(2, dtype=torch.float64), torch.full((2,), 2.0, dtype=torch.float64))
+    bits = machine_chain(3, 2, 10)
+    chains = [
+        Chain(prior, Hamiltonian(real.double(), 0.4, 3, prior), 10, temperature=Annealed()),
+        Chain(bits.prior, Gibbs(bits.operator.energy, reference=bits.prior), 10, temperature=Annealed()),
+    ]
+    for chain, width in zip(chains, (2, 3), strict=True):
+        like = torch.zeros(width, dtype=torch.float64)
+        estimate, error = mean_weight(partition_weights(chain, 3000, data_of(like[None])("test")))
+        assert error < 0.1
+        assert abs(estimate - log_partition(chain.operator.energy, like)) < 4.5 * error
+
+
+def test_samples_of_the_annealed_chain_follow_its_law(small):
+    states = settings(3, DOUBLE)
+    exact, n = annealed_law(small, states, settings(2, DOUBLE)).exp(), 20_000
+    drawn, _ = annealed(small, n, source=seeded("cpu", 2))
+    seen = (drawn @ torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)).long().bincount(minlength=8) / n
+    assert ((seen - exact).abs() < 4.5 * (exact * (1 - exact) / n).sqrt()).all()
+
+
+def test_walks_that_heat_from_data_average_to_the_law_of_the_annealed_chain(small):
+    states = settings(3, DOUBLE)
+    exact = annealed_law(small, states, settings(2, DOUBLE)).mean().item()
+    found = RAISE(walks=4000).estimate(small, HeatedProcess(), data_of(states)("test"))
+    assert found.error_walks < 0.05
+    assert abs(found.value - exact) < 4.5 * found.error_walks
+    one = RAISE(walks=1, steps=4).estimate(small, HeatedProcess(), data_of(states.repeat(200, 1))("test"))
+    assert one.value + 4 * one.error_examples < exact
+
+
+def test_reverse_annealing_is_importance_sampling_on_heated_walks(small):
+    examples = drawn_from(small.operator.energy, 3, 20)("test")
+    plain = Importance(walks=7).estimate(small, HeatedProcess(), examples)
+    assert RAISE(walks=7).estimate(small, HeatedProcess(), examples).value == plain.value
+    longer = RAISE(walks=7, steps=30).estimate(small, HeatedProcess(), examples)
+    assert longer.value != plain.value
+    assert longer.details["temperatures"] == 30
+    assert "lower bound" in longer.meaning
+
+
+def test_with_few_temperatures_the_exact_figure_lies_between_the_two(large):
+    """AIS is too high and RAISE too low in expectation, here on examples of the machine itself."""
+    data = drawn_from(large.operator.energy, 10)
+    examples, exact = data("test"), log_partition(large.operator.energy, torch.zeros(10, dtype=torch.float64))
+    found = log_mean_exp(partition_weights(stretched(large, 3), 5000, examples).view(1000, 5))
+    assert exact - found.mean().item() > 4 * found.std().item() / 1000**0.5
+    below = RAISE(steps=3, walks=2).estimate(large, HeatedProcess(), examples)
+    assert exact_mean(large, data) - below.value > 4 * below.error_walks
+
+
+def test_with_many_temperatures_both_reach_the_exact_figure(large):
+    data = drawn_from(large.operator.energy, 10, 100)
+    exact, examples = exact_mean(large, data), data("test")
+    errors, missing = [], []
+    for steps in (3, 300):
+        above = AIS(steps=steps, chains=500).estimate(large, HeatedProcess(), examples)
+        below = RAISE(steps=steps, walks=5).estimate(large, HeatedProcess(), examples)
+        assert abs(above.value - exact) < 4.5 * above.error_walks
+        errors.append(above.error_walks)
+        missing.append(exact - below.value)
+        assert missing[-1] > -4.5 * below.error_walks
+    assert errors[1] < 0.3 * errors[0]
+    assert abs(missing[1]) < 0.1 * missing[0]
+
+
+def test_the_exact_log_probability_of_simulated_data_lies_between_both_bounds(small):
+    """Of every simulated state log p_N is known; the bounds hold in expectation, and many walks close the gap."""
+    examples = data_of(torch.zeros(1500, 3, dtype=torch.float64))("test")
+    (batch,) = examples.batches(1500)
+    assert batch.index is not None
+    state, _ = annealed(small, 1500, source=examples.source(batch.index, "simulated"))
+    law = annealed_law(small, settings(3, DOUBLE), settings(2, DOUBLE))
+    exact = law[(state @ torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)).long()]
+    gaps = []
+    for walks in (1, 10):
+        lower, upper = both_bounds(small, batch, walks, examples)
+        below, above = exact - lower, upper - exact
+        assert below.mean() > 4 * below.std() / 1500**0.5
+        assert above.mean() > 4 * above.std() / 1500**0.5
+        gaps.append((upper - lower).mean().item())
+    assert gaps[1] < 0.4 * gaps[0]
+
+
+def test_the_gap_is_reported_with_both_bounds_and_closes_with_the_temperatures(large):
+    examples = data_of(torch.zeros(100, 10, dtype=torch.float64))("test")
+    found = [Bidirectional(steps=steps, walks=3).estimate(large, HeatedProcess(), examples) for steps in (3, 100)]
+    for estimate in found:
+        assert estimate.value == pytest.approx(estimate.beside["upper bound"] - estimate.beside["lower bound"])
+        assert estimate.value > -3 * estimate.error_examples
+        assert not estimate.likelihood
+        assert "simulated" in estimate.meaning
+    assert found[1].value < 0.2 * found[0].value
+
+
+def test_the_enumerated_figure_is_the_exact_one(large):
+    data = drawn_from(large.operator.energy, 10)
+    states = settings(10, DOUBLE)
+    log_p = (-large.operator.energy(states)).log_softmax(0)
+    place = (data.split("test").values @ 2.0 ** torch.arange(10, dtype=torch.float64)).long()
+    found = Enumerated().estimate(large, HeatedProcess(), data("test"))
+    assert found.value == pytest.approx(log_p[place].mean().item())
+    assert found.error_examples == pytest.approx((log_p[place].std() / 200**0.5).item())
+    assert found.error_walks is None
+
+
+def test_the_errors_of_annealing_are_what_repetition_shows(large):
+    data = drawn_from(large.operator.energy, 10, 5)
+    found = [AIS(steps=20, chains=100).estimate(large, HeatedProcess(), data.examples("test", seed=seed)) for seed in range(40)]
+    spread = torch.tensor([estimate.details["log_partition"] for estimate in found]).std().item()
+    mean = sum(estimate.error_walks for estimate in found) / 40
+    assert spread == pytest.approx(mean, rel=4 / math.sqrt(2 * 40))
+
+
+@pytest.mark.parametrize("estimator", [AIS(chains=6), RAISE(walks=3), Bidirectional(walks=3), Enumerated()])
+def test_figures_depend_neither_on_batch_mates_nor_on_memory(estimator, small):
+    data = drawn_from(small.operator.energy, 3, 12)
+    examples = data("test")
+    whole = estimator.estimate(small, HeatedProcess(), examples)
+    again = attrs.evolve(estimator, max_rows=5).estimate(small, HeatedProcess(), examples)
+    alone = [estimator.estimate(small, HeatedProcess(), attrs.evolve(examples, index=index)).value for index in examples.index.split(1)]
+    assert again.value == pytest.approx(whole.value, abs=1e-9)
+    assert sum(alone) / 12 == pytest.approx(whole.value, abs=1e-9)
+
+
+def test_the_energy_is_evaluated_once_per_state(small, monkeypatch):
+    calls, level = [], BlockGibbs.level
+
+    def counted(self, state, condition=None):
+        calls.append(len(state))
+        return level(self, state, condition)
+
+    monkeypatch.setattr(BlockGibbs, "level", counted)
+    annealed(small, 7, source=seeded("cpu", 0))
+    assert calls == [7] * (small.steps + 1)
+
+
+def test_a_partition_function_that_few_chains_carry_is_reported():
+    chain = machine_chain(10, 6, 2, 4.0)
+    found = AIS(chains=100).estimate(chain, HeatedProcess(), drawn_from(chain.operator.energy, 10, 20)("test"))
+    (warning,) = found.warnings
+    assert f"{found.effective:.1f} of 100 annealed chains" in warning
+    assert found.effective < 10
+
+
+def test_labels_and_other_operators_are_refused(small):
+    labelled = tiny_data((3,), binary=True, conditional=True)("test")
+    for estimator in (AIS(), Enumerated()):
+        with pytest.raises(DataError, match="labels"):
+            estimator.estimate(small, HeatedProcess(), labelled)
+    examples = tiny_data()("test")
+    for estimator in (AIS(), RAISE(), Bidirectional(), Enumerated()):
+        with pytest.raises(TypeError, match="TinyGaussian"):
+            estimator.estimate(tiny_chain(), HeatedProcess(), examples)
