@@ -62,18 +62,19 @@ class Unfinished:
         """
         folder = self.root / _digest({**self.key, "estimator": unstructure(part)})
         self._folders.add(folder)
-        if (folder / FINISHED).exists():
-            return from_json(json.loads((folder / FINISHED).read_text(encoding="utf-8")))
-        journal = FileJournal(folder)
+        if not (folder / FINISHED).exists():
+            estimate = self._estimate(estimator, FileJournal(folder))
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / FINISHED, json.dumps(to_json(estimate, "")))
+        return from_json(json.loads((folder / FINISHED).read_text(encoding="utf-8")))
+
+    def _estimate(self, estimator: Estimator, journal: FileJournal) -> Estimate:
         try:
             examples = attrs.evolve(self.examples, journal=journal)
-            estimate = checked(estimator.estimate(self.model.chain, self.model.process, examples))
+            return checked(estimator.estimate(self.model.chain, self.model.process, examples))
         except Interrupted:
             journal.write()
             raise
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / FINISHED, json.dumps(to_json(estimate, "")))
-        return estimate
 
     def close(self) -> None:
         """Forgets the estimates, once all are there; those of other evaluations stay."""

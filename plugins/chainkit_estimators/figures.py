@@ -109,7 +109,7 @@ def points(places: Iterable[float], values: Tensor, errors: Tensor | None = None
         errors: Its standard error at each, [n]; one that is not a number stands for none.
     """
     found = [None] * len(values) if errors is None else [error if error == error else None for error in errors.tolist()]
-    return tuple(zip(places, values.tolist(), found, strict=True))
+    return tuple(zip(map(float, places), values.tolist(), found, strict=True))
 
 
 def labels(examples: Examples) -> dict[str, Any]:

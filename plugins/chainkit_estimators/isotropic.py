@@ -36,8 +36,8 @@ ROUNDS = 500
 TOLERANCE = 1e-6
 
 
-def log_output(transition: Transition) -> Tensor:
-    """log p(x | s_1), float64 [B], in nats.
+def output(transition: Transition) -> tuple[Tensor, Tensor]:
+    """log p(x | s_1) in nats, [B], and its mean mu, [B, *event]; float64.
 
     Raises:
         TypeError: p(x | s_1) has no density or no mean.
@@ -45,7 +45,7 @@ def log_output(transition: Transition) -> Tensor:
     reverse = transition.reverse
     if not (isinstance(reverse, Density) and isinstance(reverse, HasMean)):
         raise TypeError(f"an isotropic output replaces one with a density and a mean, not {type(reverse).__name__}")
-    return reverse.log_prob(transition.origin).double()
+    return reverse.log_prob(transition.origin).double(), reverse.mean.double()
 
 
 def isotropic(transition: Transition, variance: float) -> Transition:
@@ -56,9 +56,9 @@ def isotropic(transition: Transition, variance: float) -> Transition:
         variance: v > 0, in squared model units.
 
     Raises:
-        TypeError: See :func:`log_output`.
+        TypeError: See :func:`output`.
     """
-    before, mean = log_output(transition), transition.reverse.mean.double()  # type: ignore[attr-defined]
+    before, mean = output(transition)
     reverse = Gaussian(mean, torch.full_like(mean, variance))
     share = transition.log_ratio
     if share is not None:
@@ -89,17 +89,17 @@ class IsotropicOutput(ForwardProcess):
 
 def without_output(walk: Iterable[Transition]) -> Tensor:
     """b and |x - mu|^2 of complete walks, float64 [B, 2]."""
-    output: list[Tensor] = []
+    found: list[Tensor] = []
 
     def watched() -> Iterator[Transition]:
         for transition in walk:
             if transition.k == 1:
-                distance = (transition.origin.double() - transition.reverse.mean.double()).square().flatten(1).sum(1)  # type: ignore[attr-defined]
-                output.extend((log_output(transition), distance))
+                before, mean = output(transition)
+                found.extend((before, (transition.origin.double() - mean).square().flatten(1).sum(1)))
             yield transition
 
     total = total_log_ratio(watched())
-    return torch.stack([total - output[0], output[1]], 1)
+    return torch.stack([total - found[0], found[1]], 1)
 
 
 def best_variance(rest: Tensor, distance: Tensor, dim: int) -> float:
