@@ -23,8 +23,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Batch, Chain, Context, Density, Estimate, Estimator, ForwardProcess, Transition
-from chainkit.capabilities import HasMean
+from chainkit import Batch, Chain, Context, Estimate, Estimator, ForwardProcess, Transition
+from chainkit.capabilities import Density, HasMean
 from chainkit.data import Examples
 from chainkit.distributions import Gaussian
 from chainkit.log_weight import over_walks

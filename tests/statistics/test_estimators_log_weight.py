@@ -174,8 +174,9 @@ def test_every_point_of_the_curve_is_within_its_error_of_the_answer(spread):
     estimate = Importance(walks=1000).estimate(chain(1), LogNormal(spread), points(torch.zeros(50, 2)))
     draws = spread * torch.randn(300_000, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     for walks, value, error in estimate.curves[0].points:
-        groups = 300_000 // walks
-        exact = draws[: groups * walks].view(groups, walks).logsumexp(1) - math.log(walks)
+        count = int(walks)
+        groups = 300_000 // count
+        exact = draws[: groups * count].view(groups, count).logsumexp(1) - math.log(count)
         assert abs(value - exact.mean().item()) < 4.5 * math.hypot(error, exact.std().item() / len(exact) ** 0.5)
 
 
