@@ -37,7 +37,11 @@ class Distribution(ABC):
         """
 
 
-class Density(Distribution):
+class Weighable(Distribution):
+    """A distribution whose share of log w is known: it has a density, or is reversible for a known target."""
+
+
+class Density(Weighable):
     """A distribution with a tractable log density."""
 
     @abstractmethod
@@ -70,7 +74,7 @@ class HasMean(Distribution):
         """The mean, [B, *event]."""
 
 
-class Reversible(Distribution):
+class Reversible(Weighable):
     r"""A transition that satisfies detailed balance with a known, unnormalised target.
 
     ``R(s' | s) pi(s) = R(s | s') pi(s')``: Metropolis, Hamiltonian and Gibbs transitions need no

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import chainkit
-from chainkit.capabilities import Density, HasMean, ImageStates, KnownLaw, RealStates
+from chainkit.capabilities import Density, HasMean, ImageStates, KnownLaw, RealStates, Weighable
 from chainkit.component import Component
 from chainkit_estimators.configs import (
     ClassifierConfig,
@@ -31,8 +31,20 @@ chainkit_api = (1, 1)
 def chainkit_estimators() -> list[Component]:
     """Figures on the scale of log p(x), and what to read beside them."""
     return [
-        Component(name="lower-bound", config=LowerBoundConfig, build="chainkit_estimators.lower_bound:build", example={"walks": 2}),
-        Component(name="importance", config=ImportanceConfig, build="chainkit_estimators.importance:build", example={"walks": 20}),
+        Component(
+            name="lower-bound",
+            config=LowerBoundConfig,
+            build="chainkit_estimators.lower_bound:build",
+            example={"walks": 2},
+            needs={"operator": (Weighable,)},
+        ),
+        Component(
+            name="importance",
+            config=ImportanceConfig,
+            build="chainkit_estimators.importance:build",
+            example={"walks": 20},
+            needs={"operator": (Weighable,)},
+        ),
         Component(name="factorial", config=FactorialConfig, build="chainkit_estimators.factorial:build"),
         Component(
             name="optimum",
