@@ -22,7 +22,13 @@ from chainkit.recipe.schema import ChainTable, EvaluateTable, Recipe, SampleTabl
 from chainkit.registry import Entry
 
 ROOT = Path(__file__).parents[1]
-PAPERS = {"vw": "walkback paper", "infusion": "infusion paper", "diffusion": "diffusion paper"}
+PAPERS = {
+    "vw": "walkback paper",
+    "infusion": "infusion paper",
+    "diffusion": "diffusion paper",
+    "gsn": "infusion paper",
+    "dae": "*Deep Learning*",
+}
 TABLES = {
     "": Recipe,
     "chain": ChainTable,

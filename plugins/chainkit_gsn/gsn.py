@@ -148,10 +148,11 @@ class GSN(TransitionOperator, Reconstructs):
 
     def _part(self, layer: int, layers: Sequence[Tensor | None]) -> Distribution:
         """The law of a hidden layer's part of the next state."""
-        drive = self._drive(layer, layers)
-        if layer % 2:
-            return noise(wide(drive), self.widths[layer], self.noise[layer - 1])
-        return NoisyUnits(wide(drive), self.noise[layer - 1])
+        sigma = self.noise[layer - 1]
+        if layer % 2 == 0:
+            return NoisyUnits(wide(self._drive(layer, layers)), sigma)
+        assert layers[0] is not None
+        return noise(layers[0], self.widths[layer], sigma)
 
     def _told(self, condition: Any) -> Tensor | None:
         if (self.labels is not None or self.given is not None) and condition is None:

@@ -23,6 +23,7 @@ DATA = Path(os.environ.get("CHAINKIT_DATA", "CHAINKIT_DATA, which is not set"))
 
 MOST_STEPS, PRIOR_GAP_NEEDS = 30, 40
 SMALL = {
+    "dgsn_digits": {"data.inputs.valid": 40, "data.inputs.test": 60, "train.batch_size": 800},
     "digits": {"data.valid": 40, "data.test": 60, "train.batch_size": 800},
     "mnist": {"data.valid": 59_000, "train.batch_size": 500},
     "cifar10": {"data.valid": 12, "train.batch_size": 14},
@@ -32,10 +33,15 @@ SMALL = {
 }
 
 
-def narrow(network: dict[str, Any]) -> dict[str, Any]:
-    """The same layers with few units."""
-    widths = {"hidden": 8, "channels": 4}
-    return {key: [widths[key]] * len(value) if key in widths else value for key, value in network.items()}
+def narrow(table: dict[str, Any], path: str) -> dict[str, Any]:
+    """The same layers with few units, wherever they stand in a table."""
+    widths, settings = {"hidden": 8, "channels": 4}, {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            settings |= narrow(value, f"{path}.{key}")
+        elif key in widths:
+            settings[f"{path}.{key}"] = [widths[key]] * len(value) if isinstance(value, list) else widths[key]
+    return settings
 
 
 def smaller(name: str) -> dict[str, Any]:
@@ -53,13 +59,13 @@ def smaller(name: str) -> dict[str, Any]:
         settings["chain.steps"] = 20
     if "validate" in given:
         settings |= {"validate.every": 1, "validate.examples": 4}
-    for key, value in narrow(given["chain"]["operator"]["network"]).items():
-        settings[f"chain.operator.network.{key}"] = value
+    settings |= narrow(given["chain"]["operator"], "chain.operator")
     few = {
         "lower-bound": {"walks": 2},
         "importance": {"walks": 2},
         "classifier": {"samples": 40, "epochs": 2, "train_examples": 200},
         "mmd": {"samples": 40},
+        "parzen": {"samples": 40},
         "copying": {"samples": 40},
     }
     for number, estimator in enumerate(estimators):
@@ -102,7 +108,7 @@ def look_at_metrics(path: Path, resolved: dict[str, Any]) -> None:
 def look_at_figures(path: Path, resolved: dict[str, Any], printed: str) -> None:
     records = strict((path / "evaluation.json").read_text())
     assert len(records) == len(resolved["evaluate"]["estimators"])
-    assert {"lower bound"} < {record["name"] for record in records}
+    assert {"factorial baseline"} < {record["name"] for record in records}
     for record in records:
         assert math.isfinite(record["value"])
         assert record["unit"]
