@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check clean
+.PHONY: run test check mutation clean
 
 run: $(STAMP)
 	$(VENV)/bin/chainkit run recipes/infusion_digits.toml
@@ -15,6 +15,10 @@ check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# Hours: every small mistake in a formula, one at a time. Stopped and started again, it goes on where it was.
+mutation: $(STAMP)
+	$(VENV)/bin/python tests/mutation/run.py --record
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

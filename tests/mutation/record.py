@@ -1,0 +1,74 @@
+"""What the mutation test found, kept: ``docs/records/mutation/verdicts.json`` and the page beside it.
+
+A survivor is either explained in ``survivors.toml`` (the change has no effect, or none that a test
+should look for) or missing a test.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+TEXT = """# Mutation test
+
+Written by `python tests/mutation/run.py --record`. Every numeric constant (1 % more, or one more where it
+counts something) and every sign in the formulas of the core and of the shipped plugins, changed one at a
+time; a mutant is killed when a test fails. What is left alone is said in `tests/mutation/mutants.py`.
+
+"""
+
+
+def reasons() -> dict[str, str]:
+    """Why mutants may survive, by the mutant's key."""
+    table = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))
+    return {key: entry["reason"] for entry in table.get("survivor", []) for key in entry["mutants"]}
+
+
+def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]]) -> None:
+    """Writes the record and its page.
+
+    Arguments:
+        root: Root of the repository.
+        verdicts: One for each mutant.
+    """
+    import torch
+
+    verdicts, why = list(verdicts), reasons()
+    folder = root / "docs" / "records" / "mutation"
+    folder.mkdir(parents=True, exist_ok=True)
+    tried, killed = Counter(v["path"] for v in verdicts), Counter(v["path"] for v in verdicts if v["killed"])
+    record = {
+        "mutants": len(verdicts),
+        "killed": sum(killed.values()),
+        "minutes": round(sum(v["seconds"] for v in verdicts) / 60, 1),
+        "environment": {"torch": torch.__version__, "python": platform.python_version()},
+        "files": {path: {"mutants": tried[path], "killed": killed[path]} for path in sorted(tried)},
+        "survivors": [
+            {"mutant": v["key"], "line": v["line"], "reason": why.get(v["key"], "")}
+            for v in sorted(verdicts, key=lambda v: (v["path"], v["line"]))
+            if not v["killed"]
+        ],
+    }
+    (folder / "verdicts.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(page(record), encoding="utf-8")
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """The page of a record."""
+    rate = record["killed"] / record["mutants"]
+    lines = [f"{record['killed']} of {record['mutants']} killed, {rate:.1%}.", "", "| file | mutants | killed |", "| --- | --- | --- |"]
+    lines += [f"| `{path}` | {counts['mutants']} | {counts['killed']} |" for path, counts in record["files"].items()]
+    lines += ["", "## Survivors", "", "| where | change | why |", "| --- | --- | --- |"]
+    for survivor in record["survivors"]:
+        where, _, change = survivor["mutant"].partition(": ")
+        path, _, function = where.partition(" ")
+        code = " → ".join(f"`{side.replace('|', chr(92) + '|')}`" for side in change.split(" => "))
+        lines.append(f"| `{path}:{survivor['line']}` {function} | {code} | {survivor['reason'] or 'no test notices it'} |")
+    return TEXT + "\n".join(lines) + "\n"
