@@ -46,6 +46,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "trained" in metafunc.fixturenames:
         fitting = [(objective, case) for objective, case in itertools.product(OBJECTIVES, filter(at_home, CASES)) if case.fits(objective)]
         metafunc.parametrize("trained", fitting, ids=lambda pair: f"{pair[0].name}-{pair[1].name}")
+    elif "home_case" in metafunc.fixturenames:
+        metafunc.parametrize("home_case", list(filter(at_home, CASES)), ids=lambda case: case.name)
     elif "case" in metafunc.fixturenames:
         metafunc.parametrize("case", CASES, ids=lambda case: case.name)
 

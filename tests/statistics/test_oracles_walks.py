@@ -156,12 +156,13 @@ def test_closed_forms_of_linear_gaussian_chains_agree_with_the_sums(case, point)
         assert bound == pytest.approx(every_walk(chain, process, x, case.support).bound, abs=1e-8)
 
 
-def test_drawn_walks_have_the_weights_that_the_sums_say(case):
+def test_drawn_walks_have_the_weights_that_the_sums_say(home_case):
     """4000 walks from each of 2 examples: means of log w, and of w / p(x), within 5 of their exact standard errors.
 
     Where the weights vary by more than their mean they are capped at 20 times it, so that 4000 draws
     are many: their expectation is summed like any other.
     """
+    case = home_case
     chain, process = case.build()
     data = case.data()
     data.to("cpu", torch.float64)
