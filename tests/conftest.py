@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -17,6 +19,8 @@ import chainkit
 from chainkit.capabilities import BinaryStates, Density, NoiseLevel, RealStates
 from chainkit.component import Component, NetworkPart, SchedulePart, choose
 from chainkit.config import above, at_least
+from chainkit.estimator import Estimate
+from chainkit.evaluation import to_json
 from chainkit.host import Host
 
 ROOT = Path(__file__).parents[1]
@@ -208,6 +212,82 @@ def distribute() -> Install:
 def install(site: Path, distribute: Install) -> Install:
     """Writes a distribution into ``site``."""
     return partial(distribute, site)
+
+
+KEPT = """
+title = "Kept"
+[data]
+type = "digits"
+scale = 17
+[chain]
+steps = 3
+[chain.operator]
+type = "infusion-gaussian"
+[process]
+type = "infusion"
+[objective]
+type = "denoising"
+"""
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a run directory by hand, with the figures and files that it is given; as the recipe is, so are the settings."""
+
+    def write(name: str, *estimates: Estimate, recipe: str = KEPT, environment: dict[str, Any] | None = None, **files: str) -> Path:
+        folder = tmp_path / name
+        (folder / "final").mkdir(parents=True)
+        figures = [to_json(estimate, "weights of update 60") for estimate in estimates]
+        texts = {
+            "recipe.toml": recipe,
+            "resolved.toml": recipe,
+            "environment.json": json.dumps(environment or {"chainkit": "0.1.0", "torch": "2.10.0"}),
+            "evaluation.json": json.dumps(figures),
+            "final/state.json": json.dumps({"weights": "weights of update 60", "update": 60, "epoch": 2}),
+        }
+        for file, text in {**texts, **files}.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def estimate() -> Callable[..., Estimate]:
+    """Makes a lower bound on 100 test examples, or what the keywords say."""
+
+    def make(value: float, error: float | None = 1.0, **fields: Any) -> Estimate:
+        settings: dict[str, Any] = {
+            "name": "lower bound",
+            "meaning": "lower bound on log p(x)",
+            "error_examples": error,
+            "examples": 100,
+            "walks": 10,
+            "split": "test",
+            "preparation": "scaled by 1/17, uniform noise of width 1/17",
+            "dim": 64,
+            "bin_width": 1 / 17,
+        }
+        return Estimate(value=value, **{**settings, **fields})
+
+    return make
+
+
+@pytest.fixture
+def link(site: Path) -> Callable[[Path], None]:
+    """Makes the project in a folder look installed as its pyproject.toml says, without copying it."""
+
+    def look_installed(folder: Path) -> None:
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        package = project["name"].replace("-", "_")
+        (site / package).symlink_to(folder / package)
+        info = site / f"{package}-{project['version']}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+        entries = [f"{name} = {module}" for name, module in project["entry-points"]["chainkit"].items()]
+        (info / "entry_points.txt").write_text("\n".join(["[chainkit]", *entries]))
+
+    return look_installed
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
