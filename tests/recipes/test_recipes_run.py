@@ -67,6 +67,9 @@ def smaller(name: str) -> dict[str, Any]:
         "mmd": {"samples": 40},
         "parzen": {"samples": 40},
         "copying": {"samples": 40},
+        "ais": {"steps": 5, "chains": 4},
+        "raise": {"steps": 5, "walks": 2},
+        "bidirectional": {"steps": 5, "walks": 2},
     }
     for number, estimator in enumerate(estimators):
         settings |= {f"evaluate.estimators.{number}.{key}": value for key, value in few.get(estimator["type"], {}).items()}
