@@ -27,6 +27,7 @@ PAPERS = {
     "infusion": "infusion paper",
     "diffusion": "diffusion paper",
     "gsn": "infusion paper",
+    "rbm": "Salakhutdinov and Murray 2008",
     "dae": "*Deep Learning*",
 }
 TABLES = {
