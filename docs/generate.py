@@ -16,7 +16,8 @@ import attrs
 
 from chainkit.component import HOOKS
 from chainkit.host import Host, load_plugins
-from chainkit.recipe import ShippedRecipe, shipped_recipes
+from chainkit.recipe import ShippedRecipe, read_recipe, shipped_recipes
+from chainkit.recipe.parts import parts
 from chainkit.recipe.reference import Key, describe, keys, prose
 from chainkit.recipe.schema import ChainTable, EvaluateTable, Recipe, SampleTable, TrainTable, ValidateTable
 from chainkit.registry import Entry
@@ -82,14 +83,14 @@ def recipe_table(host: Host) -> str:
 def _recipe_row(recipe: ShippedRecipe, host: Host) -> tuple[str, ...]:
     text = recipe.path.read_text(encoding="utf-8")
     tables = tomllib.loads(text)
-    data = host.registry.resolve("dataset", tables["data"]["type"])
+    *_, data = (part for part in parts(read_recipe(recipe.path, host.registry).data) if part.kind == "dataset")  # the innermost
     comment = " ".join(line.lstrip("# ") for line in text.split("\ntitle")[0].splitlines())
     found = [match[0] for match in _STANDS_FOR.finditer(comment)]
     paper = PAPERS.get(recipe.name.partition("_")[0], "")
     stands_for = ", ".join(filter(None, [paper, *dict.fromkeys(found)])) if found else "no published figure"
     small = ", in small" if found and data.name == "digits" else ""
     link = f"[{recipe.name}](recipes/{recipe.path.name})"
-    return link, markdown(_SOURCE.sub("", tables["title"])), stands_for + small, _download(data.config)
+    return link, markdown(_SOURCE.sub("", tables["title"])), stands_for + small, _download(type(data.config))
 
 
 def _download(config: type) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from chainkit.host import load_plugins
 from chainkit.recipe import read_recipe, shipped_recipes
+from chainkit.recipe.parts import parts
 
 ROOT = Path(__file__).parents[2]
 HOST = load_plugins(strict=True)
@@ -45,7 +46,7 @@ def test_recipes_are_said_to_need_no_download_only_where_their_data_ships() -> N
     rows = [line.split(" | ") for line in GENERATE.recipe_table(HOST).splitlines()[2:]]
     downloads = {row[0].partition("]")[0].lstrip("| ["): row[-1].rstrip(" |") for row in rows}
     for recipe in shipped_recipes(HOST):
-        data = read_recipe(recipe.path, HOST.registry).data
+        *_, data = (part for part in parts(read_recipe(recipe.path, HOST.registry).data) if part.kind == "dataset")
         [plugin] = {entry.plugin.id for entry in HOST.registry.entries("dataset") if entry.component is data.component}
         assert (downloads[recipe.name] == "no") == (plugin == "datasets"), recipe.name
 
