@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -106,9 +105,9 @@ def test_recipe_runs(word: str, written: Path, tmp_path: Path) -> None:
     assert {figure["name"] for figure in json.loads((run.path / "evaluation.json").read_text())} >= {"lower bound", "factorial baseline"}
 
 
-def test_packages_are_loaded_and_their_recipes_checked_without_torch(written: Path, command: Callable, site: Path) -> None:
+def test_packages_are_loaded_and_their_recipes_checked_without_torch(written: Path, link: Callable, command: Callable, site: Path) -> None:
     for word in EVERY:
-        look_installed(written / names_of(word).distribution, site)
+        link(written / names_of(word).distribution)
     (site / "torch.py").write_text("raise ImportError('torch is not needed here')")
     listed = command("plugins", "--json", CHAINKIT_STRICT_PLUGINS="1")
     assert listed.returncode == 0, listed.stderr
@@ -118,18 +117,6 @@ def test_packages_are_loaded_and_their_recipes_checked_without_torch(written: Pa
     for word in EVERY:
         checked = command("check", names_of(word).recipe)
         assert checked.returncode == 0, checked.stderr
-
-
-def look_installed(project: Path, site: Path) -> None:
-    """Links a package into a folder as an installer would leave it, with the entry points of its pyproject.toml."""
-    described = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    package = project.name.replace("-", "_")
-    (site / package).symlink_to(project / package)
-    info = site / f"{package}-{described['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n")
-    entries = [f"{name} = {module}" for name, module in described["entry-points"]["chainkit"].items()]
-    (info / "entry_points.txt").write_text("\n".join(["[chainkit]", *entries]))
 
 
 @pytest.mark.parametrize("name", ["a", "written-here", LONG])
@@ -279,7 +266,7 @@ def test_unknown_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
 # The command
 
 
-def test_command_prints_the_next_commands_and_they_can_be_typed(tmp_path: Path, command: Callable, site: Path) -> None:
+def test_command_prints_the_next_commands_and_they_can_be_typed(tmp_path: Path, link: Callable, command: Callable, site: Path) -> None:
     home = folder(tmp_path / "a folder")
     result = command("new", "plugin", "mine", "--kind", "prior", "--kind", "decay", "--into", str(home))
     assert result.returncode == 0, result.stderr
@@ -289,7 +276,7 @@ def test_command_prints_the_next_commands_and_they_can_be_typed(tmp_path: Path, 
     assert install[1:] == ["-m", "pip", "install", "-e", f"{home}/chainkit-mine[dev]"]
     assert test[1:] == ["-m", "pytest", f"{home}/chainkit-mine"]
     assert (check[-2:], run[-2:]) == (["check", "mine_digits"], ["run", "mine_digits"])
-    look_installed(home / "chainkit-mine", site)
+    link(home / "chainkit-mine")
     paths = os.pathsep.join(map(str, [site, ROOT, ROOT / "plugins"]))
     checked = subprocess.run(check, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, check=False)
     assert checked.returncode == 0, checked.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -38,6 +39,12 @@ def unpack(page: str, site: Path) -> None:
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
     entries = "".join(f"{name} = {module}\n" for name, module in project["entry-points"]["chainkit"].items())
     (info / "entry_points.txt").write_text(f"[chainkit]\n{entries}")
+
+
+def seeing(site: Path) -> dict[str, str]:
+    """An environment in which Python finds the packages in a folder."""
+    paths = [str(site), str(ROOT), str(ROOT / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @pytest.fixture
@@ -89,28 +96,58 @@ def test_the_components_keep_the_promises_of_their_kind(page: str, site: Path) -
         tests.parent.mkdir()
         name = tomllib.loads(files(page)["pyproject.toml"])["project"]["name"]
         tests.write_text(files("docs/plugins.md")["tests/test_components.py"].replace("chainkit-laplace", name))
-    result = tested(site, tests)
+    result = outcome_of(site, tests)
     assert result.returncode == 0, result.stdout
     assert "1 passed" in result.stdout
 
 
 def test_the_operator_agrees_with_exact_answers(laplace: Path) -> None:
-    result = tested(laplace, laplace / "tests" / "test_exact.py")
+    result = outcome_of(laplace, laplace / "tests" / "test_exact.py")
     assert result.returncode == 0, result.stdout
     assert "3 passed" in result.stdout
 
 
-def tested(site: Path, tests: Path) -> subprocess.CompletedProcess[str]:
+def outcome_of(site: Path, tests: Path) -> subprocess.CompletedProcess[str]:
     """Runs tests of an unpacked package."""
-    paths = [str(site), str(ROOT), str(ROOT / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(site), str(tests)],
         capture_output=True,
         text=True,
         cwd=site,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env=seeing(site),
         check=False,
     )
+
+
+def ten_minutes() -> tuple[str, list[list[str]]]:
+    """The section at the beginning of the page, and its commands."""
+    _, _, rest = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8").partition("## Ten minutes\n")
+    section = rest.partition("\n## ")[0]
+    return section, [shlex.split(line) for line in section.splitlines() if line.startswith("    ")]
+
+
+def test_the_commands_of_the_ten_minutes_work(site: Path, command: Callable, link: Callable) -> None:
+    (_, *write), *others = ten_minutes()[1]
+    written = command(*write)
+    assert written.returncode == 0, written.stderr
+    typed = [shlex.split(line.replace(f"{sys.executable} -m chainkit", "chainkit")) for line in written.stdout.splitlines()]
+    assert [["python", *words[1:]] if words[1] == "-m" else words for words in typed] == others
+    (*_, project), tests, (_, *check), (_, *run) = others
+    link(site / project.partition("[")[0])
+    outcome = subprocess.run([sys.executable, *tests[1:], "-q"], capture_output=True, text=True, cwd=site, env=seeing(site), check=False)
+    assert outcome.returncode == 0, outcome.stdout
+    assert "3 passed" in outcome.stdout
+    assert command(*check).returncode == 0
+    ran = command(*run, "--json", "--set", "train.epochs=1", "--set", "sample.n=4", "--set", "evaluate.examples=5")
+    assert ran.returncode == 0, ran.stderr
+    assert [figure["name"] for figure in json.loads(ran.stdout)["figures"]] == ["lower bound", "factorial baseline"]
+    assert command("components", "show", "operator:tails-logistic").returncode == 0
+    assert command("check", "tails_digits", "--set", "chain.operator.floor=0.02").returncode == 0
+
+
+def test_the_ten_minutes_tell_of_every_kind() -> None:
+    section, _ = ten_minutes()
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(HOOKS)
 
 
 def test_every_hook_and_kind_is_on_the_page() -> None:

@@ -19,7 +19,7 @@ class OperatorConfig:
     """
 
     network: NetworkPart = choose("mlp", hidden=[128, 128], norm="per-step")
-    floor: float = field(default=0.01, validator=above(0))
+    floor: float = field(default=0.005, validator=above(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +43,7 @@ class ProcessConfig:
         noise: sigma, standard deviation of a step, above 0, in model units.
     """
 
-    noise: float = field(default=0.1, validator=above(0))
+    noise: float = field(default=0.3, validator=above(0))
 
 
 @attrs.frozen(kw_only=True)
