@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chainkit_networks.steps import by_step, step_row
+from chainkit_networks.steps import step_row
 
-GATHERED = 2**22
-"""Up to how many weights are copied, one matrix for each row, rather than visiting the steps in turn."""
+GATHERED = 2**18
+"""Up to how many weights are copied, one matrix for each row, rather than one for each step that occurs."""
 
 
 class StepLinear(nn.Module):
@@ -46,10 +46,19 @@ class StepLinear(nn.Module):
         """
         if not isinstance(k, Tensor):
             return self._at_one_step(hidden, k)
-        if len(hidden) * self.weight[0].numel() > max(GATHERED, self.weight.numel()):
-            return by_step(self._at_one_step, hidden, k)
-        rows = step_row(k, self.steps)
-        return torch.baddbmm(self.bias[rows, :, None], self.weight[rows], hidden[:, :, None]).squeeze(2)
+        row = step_row(k, self.steps)
+        if len(hidden) * self.weight[0].numel() > GATHERED:
+            return self._grouped(hidden, row)
+        return torch.baddbmm(self.bias[row, :, None], self.weight[row], hidden[:, :, None]).squeeze(2)
+
+    def _grouped(self, hidden: Tensor, row: Tensor) -> Tensor:
+        """One product for each step that occurs, its rows padded to as many as the most frequent step has."""
+        occurring, group, counts = row.unique(return_inverse=True, return_counts=True)
+        order = group.argsort(stable=True)
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[group[order]]
+        padded = hidden.new_zeros(len(occurring), int(counts.max()), hidden.shape[1]).index_put((group, place), hidden)
+        return torch.baddbmm(self.bias[occurring, None], padded, self.weight[occurring].mT)[group, place]
 
     def _at_one_step(self, hidden: Tensor, k: int) -> Tensor:
         row = step_row(k, self.steps)
