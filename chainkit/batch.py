@@ -36,6 +36,15 @@ class Batch:
         """A batch from a tensor [B, *event] of examples, for use without a dataset."""
         return cls(origin=origin, rows=len(origin), condition=condition)
 
+    def chosen(self, index: list[int]) -> Batch:
+        """Some of the examples, in the order of ``index``."""
+        return Batch(
+            origin=map_state(lambda part: part[index], self.origin),
+            rows=len(index),
+            condition=None if self.condition is None else map_state(lambda part: part[index], self.condition),
+            index=None if self.index is None else self.index[index],
+        )
+
     def repeat(self, times: int) -> Batch:
         """Every example ``times`` times, copies of one example side by side."""
 

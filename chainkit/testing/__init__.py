@@ -19,6 +19,7 @@ from chainkit.testing.distribution import check_distribution
 from chainkit.testing.estimator import check_estimator
 from chainkit.testing.network import check_network
 from chainkit.testing.objective import check_objective
+from chainkit.testing.observer import check_observer
 from chainkit.testing.operator import check_operator
 from chainkit.testing.parts import TinyParts
 from chainkit.testing.prior import check_prior
@@ -26,7 +27,7 @@ from chainkit.testing.process import check_process
 from chainkit.testing.run import TINY_RECIPE, tiny_host, tiny_run
 from chainkit.testing.schedule import check_schedule
 from chainkit.testing.tiny import TinyChain, TinyOperator, TinyPrior, TinyProcess, tiny_chain, tiny_data
-from chainkit.testing.training import check_decay, check_observer, check_optimizer
+from chainkit.testing.training import check_decay, check_optimizer
 
 __all__ = [
     "TINY_RECIPE",

@@ -19,13 +19,14 @@ from chainkit.testing.estimator import check_estimator
 from chainkit.testing.expect import expect
 from chainkit.testing.network import check_network
 from chainkit.testing.objective import check_objective
+from chainkit.testing.observer import check_observers
 from chainkit.testing.operator import check_operator
 from chainkit.testing.prior import check_prior
 from chainkit.testing.process import check_process
 from chainkit.testing.schedule import check_schedule
 from chainkit.testing.surroundings import Surroundings, companies, part_of
 from chainkit.testing.tiny import STEPS, TinyChain
-from chainkit.testing.training import check_decay, check_observer, check_optimizer
+from chainkit.testing.training import check_decay, check_optimizer
 
 HEADS = 2
 
@@ -57,7 +58,7 @@ def check_component(
         device: Where to check it.
 
     Raises:
-        AssertionError: It breaks a promise of its kind; the message says which.
+        AssertionError: It breaks a promise of its kind; the message says which, and what builds it.
         Unavailable: What it needs is not on this machine.
     """
     if registry is None:
@@ -72,6 +73,13 @@ def check_component(
         _CHECKS.get(kind, _check_part)(part, registry, torch.device(device), where)
     except MissingPackage as error:
         raise Unavailable(str(error)) from error
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it is built by {_reference(component)}") from error
+
+
+def _reference(component: Component) -> str:
+    build = component.build
+    return build if isinstance(build, str) else f"{build.__module__}:{build.__qualname__}"
 
 
 def _check_documentation(component: Component, where: str) -> None:
@@ -170,7 +178,7 @@ def _check_decay(part: Part, registry: Registry, device: torch.device, where: st
 
 
 def _check_observer(part: Part, registry: Registry, device: torch.device, where: str) -> None:
-    check_observer(part.component.make(part.config, Context()), where=where)
+    check_observers(lambda: part.component.make(part.config, Context()), where=where)
 
 
 def _check_part(part: Part, registry: Registry, device: torch.device, where: str) -> None:

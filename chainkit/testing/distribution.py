@@ -70,20 +70,31 @@ def check_distribution(
         return
     source = seeded(device, seed, "draws")
     drawn = torch.stack([distribution.sample(source) for _ in range(draws)])
-    if isinstance(distribution, HasMean):
-        expect_tensor(distribution.mean, tuple(state.shape), f"{where}.mean")
-        expect_mean(
-            drawn, distribution.mean.detach().double(), f"{where}.mean, against draws", slack=RARE / draws if _binary(drawn) else 1e-6
-        )
     if isinstance(distribution, Factorial):
         elementwise = distribution.log_prob_elementwise(state)
         expect_tensor(elementwise, tuple(state.shape), f"{where}.log_prob_elementwise")
         expect_close(elementwise.flatten(1).sum(1), distribution.log_prob(state), f"{where}.log_prob, the sum of log_prob_elementwise")
+    check_draws(distribution, drawn, where)
+    if isinstance(distribution, Reparametrised):
+        check_gradient(distribution, parameters, seed=seed, device=device, where=where)
+
+
+def check_draws(distribution: Distribution, drawn: Tensor, where: str) -> None:
+    """Mean and log density are those of draws, whoever made them.
+
+    Arguments:
+        distribution: The distribution.
+        drawn: Independent draws, [n, B, *event], n even.
+        where: Name for messages.
+    """
+    if isinstance(distribution, HasMean):
+        mean = distribution.mean.detach()
+        expect_tensor(mean, tuple(drawn[0].shape), f"{where}.mean")
+        expect_mean(drawn, mean.double(), f"{where}.mean, against draws", slack=RARE / len(drawn) if _binary(drawn) else 1e-6)
+    if isinstance(distribution, Factorial):
         _check_elements(distribution, drawn, f"{where}.log_prob_elementwise")
     elif isinstance(distribution, Density):
         _check_rows(distribution, drawn, f"{where}.log_prob")
-    if isinstance(distribution, Reparametrised):
-        check_gradient(distribution, parameters, seed=seed, device=device, where=where)
 
 
 def check_draw(distribution: Distribution, state: State, *, seed: int = 0, device: torch.device | str = "cpu", where: str) -> None:

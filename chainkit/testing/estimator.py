@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attrs
 import torch
 
 from chainkit.chain import Chain
 from chainkit.data import Examples
 from chainkit.estimator import Estimate, Estimator
 from chainkit.process import ForwardProcess
-from chainkit.testing.expect import expect, expect_type
+from chainkit.testing.expect import expect, expect_type, own_draws
 
 
 def check_estimator(estimator: Estimator, chain: Chain, process: ForwardProcess, examples: Examples, *, where: str = "estimator") -> None:
@@ -28,16 +29,19 @@ def check_estimator(estimator: Estimator, chain: Chain, process: ForwardProcess,
         AssertionError: It breaks what :class:`chainkit.estimator.Estimator` promises.
     """
     expect_type(estimator, Estimator, where)
-    before, generator = _snapshot(chain), torch.get_rng_state()
-    estimate = estimator.estimate(chain.train(), process, examples)
+    before = _snapshot(chain)
+    with own_draws(where):
+        estimate = estimator.estimate(chain.train(), process, examples)
     expect_type(estimate, Estimate, where)
     expect(all(part.training for part in chain.modules()), where, "a chain in the mode that it was in", "another mode")
     changed = [name for name, value in _snapshot(chain).items() if not torch.equal(value, before[name])]
     expect(not changed, where, "a chain left as it was", f"other values of {', '.join(changed)}")
-    expect(torch.equal(generator, torch.get_rng_state()), where, "no draws from torch's global generator", "some")
     _check_fields(estimate, examples, where)
     again = estimator.estimate(chain, process, examples).value
     expect(again == estimate.value, where, f"the same value from the same seed, {estimate.value!r}", repr(again))
+    turned = estimator.estimate(chain, process, attrs.evolve(examples, index=examples.index.flip(0))).value
+    close = math.isclose(turned, estimate.value, rel_tol=1e-4, abs_tol=1e-4)
+    expect(close, where, f"a value that does not depend on the order of the examples, {estimate.value!r}", repr(turned))
 
 
 def _snapshot(chain: Chain) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -72,6 +74,37 @@ def expect_mean(draws: Tensor, target: Tensor | float, where: str, *, slack: flo
     allowed = SIGMAS * error + slack * (1 + torch.as_tensor(target).abs())
     worst = SIGMAS * float(((draws.mean(0) - target).abs() / allowed).max())
     expect(worst <= SIGMAS, where, f"a mean within {SIGMAS:g} standard errors of its expectation", f"a distance of {worst:.2f} of them")
+
+
+def expect_same_mean(first: Tensor, second: Tensor, where: str) -> None:
+    """Averages of two sets of independent draws agree, within five standard errors of their difference.
+
+    Arguments:
+        first: Independent draws, [n, ...].
+        second: Others, [m, ...].
+        where: What is being checked.
+    """
+    first, second = first.double(), second.double()
+    error = (first.var(0) / len(first) + second.var(0) / len(second)).sqrt()
+    worst = float(((first.mean(0) - second.mean(0)).abs() / (error + 1e-6)).max())
+    expect(worst <= SIGMAS, where, f"the same mean within {SIGMAS:g} standard errors", f"a distance of {worst:.2f} of them")
+
+
+@contextmanager
+def own_draws(where: str) -> Iterator[None]:
+    """What is done inside draws from its own sources, and leaves torch's global generators as they were.
+
+    Arguments:
+        where: What is being checked.
+    """
+    before = _generators()
+    yield
+    same = all(map(torch.equal, before, _generators()))
+    expect(same, where, "no draws from torch's global generator", "some")
+
+
+def _generators() -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
 
 
 def leaves(state: State) -> list[Tensor]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from chainkit.network import Network
-from chainkit.testing.expect import expect, expect_close, expect_tensor, expect_type
+from chainkit.testing.expect import expect, expect_close, expect_tensor, expect_type, own_draws
 from chainkit.testing.modules import check_gradients, check_precisions, check_round_trip, check_rows
+from chainkit.testing.resume import check_resume
 
 
 def check_network(network: Network, state: Tensor, *, steps: int, heads: int = 1, condition: Any = None, where: str = "network") -> None:
@@ -33,11 +34,17 @@ def check_network(network: Network, state: Tensor, *, steps: int, heads: int = 1
         return maps
 
     for k in sorted({1, steps}):
-        maps = evaluate(network.train(), state, k, condition)
+        with own_draws(f"{where}, trained at k = {k}"):
+            maps = evaluate(network.train(), state, k, condition)
         expect(isinstance(maps, tuple) and len(maps) == heads, where, f"a tuple of {heads} heads", maps)
         for head in maps:
             expect_tensor(head, tuple(state.shape), f"{where}, a head at k = {k}")
         check_gradients(network, torch.stack([head.square().mean() for head in maps]).sum(), f"{where}, trained at k = {k}")
+
+    def backward(module: Any, update: int) -> None:
+        torch.stack([head.square().mean() for head in evaluate(module, state, update % steps + 1, condition)]).sum().backward()
+
+    check_resume(network, backward, where)
     check_rows(network, evaluate, state, steps, condition, where)
     check_precisions(network, evaluate, state, 1, condition, where, wide=False)
     check_round_trip(network, evaluate, state, steps, condition, where)

@@ -14,8 +14,12 @@ from chainkit.operator import TransitionOperator
 from chainkit.random import Rows, seeded
 from chainkit.states import State, map_state
 from chainkit.testing.distribution import check_distribution
-from chainkit.testing.expect import expect_close, expect_type, leaves
+from chainkit.testing.expect import expect_close, expect_type, leaves, own_draws
 from chainkit.testing.modules import check_gradients, check_precisions, check_round_trip, check_rows
+from chainkit.testing.resume import Backward, check_resume
+
+HOT = 2.0
+"""A temperature at which kernels are checked besides 1."""
 
 
 class _Facts:
@@ -60,7 +64,8 @@ def check_operator(
     expect_type(operator, TransitionOperator, where)
     device = leaves(state)[0].device
     for k in sorted({1, steps}):
-        kernel = operator.train()(state, k, condition)
+        with own_draws(f"{where} at k = {k}, trained"):
+            kernel = operator.train()(state, k, condition)
         expect_type(kernel, Kernel, f"{where} at k = {k}")
         distribution = kernel.at(1.0)
         expect_type(distribution, Distribution, f"{where} at k = {k}, at temperature 1")
@@ -69,15 +74,30 @@ def check_operator(
             loss = -distribution.log_prob(previous).mean()
             # Of a single step, such as the one onto the data, an operator may leave nothing to be learned.
             check_gradients(operator, loss, f"{where}, -log p(s_{k - 1} | s_{k})", some=k > 1)
+    check_resume(operator, _likelihood(state, steps, condition, seed), where)
     operator.eval()
     with torch.no_grad():
-        check_distribution(operator(state, 1, condition).at(1.0), seed=seed, device=device, where=f"{where} at k = 1")
+        for k, temperature in {(1, 1.0), (steps, HOT)}:
+            place = f"{where} at k = {k}, at temperature {temperature:g}"
+            check_distribution(operator(state, k, condition).at(temperature), seed=seed, device=device, where=place)
         _check_rows_of_draws(operator, state, steps, condition, seed, where)
         alike = map_state(lambda part: part[:1].expand_as(part), operator(state, 1, condition).at(1.0).sample(seeded(device, seed)))
         facts = _Facts(alike)
         check_rows(operator, facts, state, steps, condition, where, mixed=_one_shape(operator, state, steps, condition))
         check_precisions(operator, facts, state, 1, condition, where, wide=True)
         check_round_trip(operator, facts, state, steps, condition, where)
+
+
+def _likelihood(state: State, steps: int, condition: Any, seed: int) -> Backward:
+    """Trains on -log p(s_{k-1} | s_k) of drawn s_{k-1}; what has no density, or nothing to be learned, is left as it is."""
+
+    def backward(operator: nn.Module, update: int) -> None:
+        distribution = operator(state, steps, condition).at(1.0)
+        previous = distribution.sample(seeded(leaves(state)[0].device, seed, update))
+        if isinstance(distribution, Density) and (loss := -distribution.log_prob(previous).mean()).requires_grad:
+            loss.backward()
+
+    return backward
 
 
 def _one_shape(operator: TransitionOperator, state: State, steps: int, condition: Any) -> bool:

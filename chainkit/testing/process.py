@@ -1,31 +1,28 @@
-r"""Forward processes: one network evaluation per state, and shares of log w that add up.
-
-Whatever the process, :math:`E[w] = p(x)`; where p(x) is known, that ties q, p and the prior
-together in one number.
-"""
+"""Forward processes: one network evaluation per state, in every precision, and shares of log w that add up."""
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from chainkit.batch import Batch
-from chainkit.capabilities import Distribution, HasMean, Posteriors, RandomAccess, Reparametrised
+from chainkit.capabilities import Density, Distribution, RandomAccess, Reparametrised
 from chainkit.chain import Chain
 from chainkit.modes import evaluating
 from chainkit.process import ForwardProcess
-from chainkit.random import Rows, seeded
+from chainkit.random import seeded
 from chainkit.states import map_state
-from chainkit.testing.expect import SIGMAS, expect, expect_close, expect_mean, expect_tensor, expect_type, leaves
+from chainkit.testing.expect import expect, expect_tensor, expect_type, leaves, own_draws
 from chainkit.testing.modules import check_gradients
+from chainkit.testing.resume import Backward, check_resume
+from chainkit.testing.weights import check_log_weights, check_marginals
 from chainkit.transition import Transition, total_log_ratio
-
-WALKS = 3000
 
 
 def check_process(
@@ -46,7 +43,7 @@ def check_process(
     """
     expect_type(process, ForwardProcess, where)
     device = leaves(batch.origin)[0].device
-    with _evaluations(chain) as count:
+    with _evaluations(chain) as count, own_draws(f"{where}.walk"):
         walk = list(process.walk(chain, batch, source=seeded(device, seed)))
     promised = (chain.steps, chain.steps + 1)
     expect(count[0] in promised, f"{where}.walk", f"{promised[0]} evaluations of the operator, or {promised[1]}", count[0])
@@ -56,14 +53,17 @@ def check_process(
         _check_transition(transition, chain, batch, where)
         expect(transition.log_ratio is None, f"{where}.walk without log_ratio", "None", "a log_ratio")
     _check_order(walk, batch, where)
-    with evaluating(chain, process), torch.no_grad():
-        _check_log_weights(process, chain, batch, exact, seed, where)
-    if isinstance(walk[0].reverse, Reparametrised):
-        _check_path(process, chain, batch, seed, where)
+    _check_repetition(walk, process.walk(chain, batch, source=seeded(device, seed)), where)
     if isinstance(process, RandomAccess):
         _check_visits(process, chain, batch, seed, where)
-    if isinstance(process, Posteriors):
-        _check_marginals(process, chain, batch, seed, where)
+    with evaluating(chain, process), torch.no_grad():
+        check_log_weights(process, chain, batch, exact, seed, where)
+        check_marginals(process, chain, batch, seed, where)
+    _check_precisions(process, chain, batch, seed, where)
+    if isinstance(walk[0].reverse, Reparametrised):
+        _check_path(process, chain, batch, seed, where)
+    if isinstance(walk[0].reverse, Density):
+        check_resume(nn.ModuleList([chain, process]), _likelihood(batch, seed), where)
 
 
 @contextmanager
@@ -104,37 +104,43 @@ def _check_order(walk: list[Transition], batch: Batch, where: str) -> None:
         expect(equal, f"{where}.walk at k = {k}", "previous to be x" if k == 1 else f"previous to be the state at {k - 1}", "another state")
 
 
-def _log_weights(process: ForwardProcess, chain: Chain, batch: Batch, index: list[int], walks: int, seed: int) -> Tensor:
-    """log w of walks from some examples, each with random numbers of its own: [examples, walks]."""
+def _check_repetition(walk: list[Transition], again: Iterator[Transition], where: str) -> None:
+    for first, second in zip(walk, again, strict=True):
+        equal = all(map(torch.equal, leaves(first.state), leaves(second.state)))
+        expect(equal, f"{where}.walk at k = {first.k}", "the same states from the same source", "others")
+
+
+def _check_precisions(process: ForwardProcess, chain: Chain, batch: Batch, seed: int, where: str) -> None:
+    """Walks in float64 and, as training does, under bfloat16 autocast."""
     device = leaves(batch.origin)[0].device
-    chosen = Batch(
-        origin=map_state(lambda part: part[index], batch.origin),
-        rows=len(index),
-        condition=None if batch.condition is None else map_state(lambda part: part[index], batch.condition),
-    )
-    source = Rows([seeded(device, seed, i) for i in index], walks)
-    walk = process.walk(chain, chosen.repeat(walks), source=source, with_log_ratio=True)
-    return total_log_ratio(walk).view(len(index), walks)
+    wide_chain, wide_process = copy.deepcopy((chain, process))
+    wide = attrs.evolve(batch, origin=map_state(Tensor.double, batch.origin))
+    for transition in wide_process.double().walk(wide_chain.double(), wide, source=seeded(device, seed), with_log_ratio=True):
+        place = f"{where}.walk at k = {transition.k} in float64"
+        expect_tensor(transition.log_ratio, (batch.rows,), f"{place}, log_ratio")
+        kinds = {part.dtype for part in leaves((transition.state, transition.log_ratio))}
+        expect(kinds == {torch.float64}, place, "a state and a log_ratio in float64", kinds)
+    with torch.autocast(device.type, torch.bfloat16):
+        for transition in process.walk(chain, batch, source=seeded(device, seed), with_log_ratio=True):
+            expect_tensor(transition.log_ratio, (batch.rows,), f"{where}.walk at k = {transition.k} under bfloat16 autocast, log_ratio")
 
 
-def _check_log_weights(process: ForwardProcess, chain: Chain, batch: Batch, exact: Tensor | None, seed: int, where: str) -> None:
-    every = list(range(batch.rows))
-    together, alone = _log_weights(process, chain, batch, every, 5, seed), _log_weights(process, chain, batch, [1], 5, seed)
-    expect_tensor(together, (batch.rows, 5), f"{where}, log w")
-    expect_close(together[1:2], alone, f"{where}, log w of an example among others against that of the example alone")
-    log_w = _log_weights(process, chain, batch, every, WALKS, seed + 1)
-    peak = log_w.amax(1, keepdim=True)
-    weights = (log_w - peak).exp()
-    estimate = weights.mean(1).log() + peak.squeeze(1)
-    bound = log_w.mean(1)
-    expect(bool((bound <= estimate).all()), f"{where}, E[log w]", "at most log E[w]", f"{bound.tolist()} above {estimate.tolist()}")
-    if exact is None:
-        return
-    error = weights.std(1) / weights.mean(1) / math.sqrt(WALKS)
-    distance = (estimate - exact.double()).abs() / (error + 1e-5)
-    words = f"log p(x) = {[round(value, 4) for value in exact.tolist()]} within {SIGMAS:g} standard errors"
-    seen = f"{[round(value, 4) for value in estimate.tolist()]}, off by {[round(value, 1) for value in distance.tolist()]} of them"
-    expect(bool((distance <= SIGMAS).all()), f"{where}, log E[w]", words, seen)
+def _likelihood(batch: Batch, seed: int) -> Backward:
+    """Trains chain and process on -log p of every step of a walk, of x itself where the walk has not drawn s_{k-1}."""
+
+    def backward(pair: nn.Module, update: int) -> None:
+        chain, process = pair.children()
+        assert isinstance(chain, Chain)
+        assert isinstance(process, ForwardProcess)
+        source = seeded(leaves(batch.origin)[0].device, seed, update)
+        for transition in process.walk(chain, batch, source=source):
+            target = batch.origin if transition.previous is None else transition.previous
+            assert isinstance(transition.reverse, Density)
+            loss = -transition.reverse.log_prob(target).mean()
+            if loss.requires_grad:
+                loss.backward()
+
+    return backward
 
 
 def _check_visits(process: Any, chain: Chain, batch: Batch, seed: int, where: str) -> None:
@@ -147,22 +153,6 @@ def _check_visits(process: Any, chain: Chain, batch: Batch, seed: int, where: st
         expect(count[0] == 1, f"{where}.visit", "one evaluation of the operator", count[0])
         expect(transition.k is k, f"{where}.visit", f"a transition at k = {k}", transition.k)
         expect_tensor(transition.log_ratio, (batch.rows,), f"{where}.visit, log_ratio")
-
-
-def _check_marginals(process: Posteriors, chain: Chain, batch: Batch, seed: int, where: str) -> None:
-    """E over q(s_k | x) of q(s_{k-1} | s_k, x) is q(s_{k-1} | x): seen by its mean."""
-    if chain.steps < 2:
-        return
-    k, many = chain.steps, batch.repeat(WALKS)
-    source = seeded(leaves(batch.origin)[0].device, seed)
-    state = process.marginal(many.origin, k).sample(source)
-    previous = process.posterior(state, many.origin, k).sample(source)
-    target = process.marginal(batch.origin, k - 1)
-    if isinstance(target, HasMean) and isinstance(previous, Tensor):
-        drawn = previous.unflatten(0, (batch.rows, WALKS)).transpose(0, 1)
-        expect_mean(
-            drawn, target.mean.detach().double(), f"{where}.posterior at k = {k}, averaged over s_k, against the marginal at {k - 1}"
-        )
 
 
 def _check_path(process: ForwardProcess, chain: Chain, batch: Batch, seed: int, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedules and observers."""
+"""Optimisers and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from chainkit import contract, hookspecs
-from chainkit.errors import PluginError
 from chainkit.optimisation import Optimisers
 from chainkit.testing.expect import expect, expect_type
 
@@ -70,29 +68,6 @@ def check_decay(decay: Callable[[int, int], float], *, updates: int = UPDATES, w
     for update in range(updates + 1):
         factor = decay(update, updates)
         expect(isinstance(factor, (int, float)) and 0 <= factor <= 1, f"{where}({update}, {updates})", "a factor in [0, 1]", factor)
+        again = decay(update, updates)
+        expect(again == factor, f"{where}({update}, {updates})", f"the same factor every time, {factor}", again)
     expect(any(decay(update, updates) > 0 for update in range(updates)), where, "some update with a factor above 0", "none")
-
-
-def check_observer(observer: object, *, where: str = "observer") -> None:
-    """Checks an observer: lifecycle hooks that exist, rightly marked.
-
-    Arguments:
-        observer: The observer.
-        where: Name for messages.
-
-    Raises:
-        AssertionError: It breaks what the hook ``chainkit_observers`` promises.
-    """
-    import pluggy
-
-    manager = pluggy.PluginManager("chainkit")
-    manager.add_hookspecs(hookspecs)
-    manager.register(observer)
-    callers = manager.get_hookcallers(observer) or []
-    try:
-        contract.check_marks(observer)
-        contract.check_hooks(callers)
-    except PluginError as error:
-        raise AssertionError(f"{where}: {error}") from error
-    lifecycle = [caller.name for caller in callers if not contract.registers(caller.name)]
-    expect(bool(lifecycle), where, "a lifecycle hook or more", "none")
