@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from chainkit.curve import Curve
 from chainkit.estimator import Estimate
+from chainkit.evaluation import number
+from chainkit_figures.picture import Picture
 
 MARKED = 30
 
 
-def drawn_curves(estimates: Sequence[Estimate]) -> dict[str, Figure]:
+def drawn_curves(estimates: Sequence[Estimate]) -> dict[str, Picture]:
     """One figure for each name of a curve, one panel in it for each curve of that name.
 
     Arguments:
@@ -26,12 +27,21 @@ def drawn_curves(estimates: Sequence[Estimate]) -> dict[str, Figure]:
     return {name: _panels(curves) for name, curves in named.items()}
 
 
-def _panels(curves: Sequence[tuple[str, Curve]]) -> Figure:
-    figure = Figure(figsize=(7, 0.6 + 2.8 * len(curves)), dpi=120, layout="constrained")
+def _panels(curves: Sequence[tuple[str, Curve]]) -> Picture:
+    figure = Picture(7, 0.6 + 2.8 * len(curves))
     for axes, (estimate, curve) in zip(figure.subplots(len(curves), 1, squeeze=False)[:, 0], curves, strict=True):
         _draw(axes, curve)
         axes.set_title(estimate)
+    y, x = curves[0][1].y, curves[0][1].x
+    figure.title = f"{y[:1].upper()}{y[1:]} by {x}"
+    figure.words = " ".join(_told(estimate, curve) for estimate, curve in curves)
     return figure
+
+
+def _told(estimate: str, curve: Curve) -> str:
+    (first, start, _), (last, end, _) = curve.points[0], curve.points[-1]
+    way = f"from {number(start)} at {first:g} to {number(end)} at {last:g}"
+    return f"Curve of {estimate}: {curve.y} in {curve.unit}, by {curve.x}, {way}."
 
 
 def _draw(axes: Axes, curve: Curve) -> None:

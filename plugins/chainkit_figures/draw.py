@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import attrs
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ from chainkit.chain import Samples
 from chainkit.data import Data
 from chainkit.random import seeded
 from chainkit_figures.images import as_images, evenly, grid, image_shape, states_on_the_way, strip
+from chainkit_figures.picture import Picture
 
 MOST_SAMPLES = 100
 ROWS = 10
@@ -32,10 +34,24 @@ POINTS = 2000
 NAMES = ("samples", "means", "chain")
 
 Way: TypeAlias = list[tuple[int, Tensor]]
-Drawings: TypeAlias = tuple[Callable[[Tensor, str], Figure], Callable[[Way, Samples], Figure]]
 
 
-def pictures(samples: Samples, data: Data, names: Sequence[str] = NAMES) -> dict[str, Figure]:
+@attrs.frozen(kw_only=True)
+class Drawing:
+    """How states of some data are drawn.
+
+    Arguments:
+        states: Draws states under a title.
+        chain: Draws the way from noise to data.
+        words: What states are drawn as.
+    """
+
+    states: Callable[[Tensor, str], Picture]
+    chain: Callable[[Way, Samples], Picture]
+    words: str
+
+
+def pictures(samples: Samples, data: Data, names: Sequence[str] = NAMES) -> dict[str, Picture]:
     """Figures of samples by name: ``samples``, ``means`` and ``chain``, those that can be drawn.
 
     Arguments:
@@ -43,38 +59,69 @@ def pictures(samples: Samples, data: Data, names: Sequence[str] = NAMES) -> dict
         data: The data that they imitate; its shape decides what is drawn, its values the range.
         names: Which of them to draw.
     """
-    drawings = _drawings(data)
-    if drawings is None or not (isinstance(samples.state, Tensor) and tuple(samples.state.shape[1:]) == data.shape):
+    drawing = _drawing(data)
+    if drawing is None or not (isinstance(samples.state, Tensor) and tuple(samples.state.shape[1:]) == data.shape):
         return {}
-    draw_states, draw_chain = drawings
     count = f"{samples.steps} step{'s' * (samples.steps != 1)}"
     drawn = {}
     if "samples" in names:
-        drawn["samples"] = draw_states(samples.state, f"samples after {count}")
+        drawn["samples"] = drawing.states(samples.state, f"samples after {count}")
     if "means" in names and isinstance(samples.mean, Tensor) and data.shape != (2,):
-        drawn["means"] = draw_states(samples.mean, f"means of the last of {count}")
+        drawn["means"] = drawing.states(samples.mean, f"means of the last of {count}")
     way = states_on_the_way(samples.path, data.shape)
     if "chain" in names and len(way) > 1:
-        drawn["chain"] = draw_chain(way, samples)
+        drawn["chain"] = drawing.chain(way, samples)
+    for name, picture in drawn.items():
+        picture.title, picture.words = _told(name, samples, data, count, drawing.words)
     return drawn
 
 
-def _drawings(data: Data) -> Drawings | None:
+def _told(name: str, samples: Samples, data: Data, count: str, drawn_as: str) -> tuple[str, str]:
+    """Title and words of a picture."""
+    n = len(samples.state)
+    return {
+        "samples": (f"Samples after {count}", f"{n} samples that a chain of {count} drew, imitating {data.name}, {drawn_as}."),
+        "means": (f"Means of the last of {count}", f"The means of the last step for the same {n} samples, {drawn_as}."),
+        "chain": (
+            "From noise to data",
+            f"The way of samples through a chain of {count}, from noise on the left to {data.name} on the right.",
+        ),
+    }[name]
+
+
+def _drawing(data: Data) -> Drawing | None:
     """How states and chains of this data are drawn; None if they are not."""
     examples = _examples(data)
     low, high = value_range(examples)
     if image_shape(data.shape) is not None:
-        return lambda state, title: _image_grid(state, title, low, high), lambda way, samples: _film(way, samples, low, high)
+        return Drawing(
+            states=lambda state, title: _image_grid(state, title, low, high),
+            chain=lambda way, samples: _film(way, samples, low, high),
+            words="as a grid of images",
+        )
     if data.shape == (2,):
-        return lambda state, title: _scatter(examples, state, title), lambda way, samples: _scatter_chain(examples, way)
+        return Drawing(
+            states=lambda state, title: _scatter(examples, state, title),
+            chain=lambda way, samples: _scatter_chain(examples, way),
+            words="as points in the plane on the right, beside the data on the left",
+        )
     if len(data.shape) == 1:
-        return lambda state, title: _rows(state, title, low, high), lambda way, samples: _rows_chain(way, low, high)
+        return Drawing(
+            states=lambda state, title: _rows(state, title, low, high),
+            chain=lambda way, samples: _rows_chain(way, low, high),
+            words="one row of pixels for each",
+        )
     return None
 
 
 def _examples(data: Data) -> Tensor:
     index = torch.arange(min(POINTS, len(data.split("train"))))
     return data.batch("train", index, seeded("cpu", 0, "figures")).origin.cpu()
+
+
+def data_range(data: Data) -> tuple[float, float]:
+    """The values of this data that become black and white, by its first examples (:func:`value_range`)."""
+    return value_range(_examples(data))
 
 
 def value_range(examples: Tensor) -> tuple[float, float]:
@@ -94,13 +141,9 @@ def rendered(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=120, layout="constrained")
-
-
-def _image_grid(state: Tensor, title: str, low: float, high: float) -> Figure:
+def _image_grid(state: Tensor, title: str, low: float, high: float) -> Picture:
     images = as_images(state[:MOST_SAMPLES], low, high)
-    figure = _figure(6, 6.3)
+    figure = Picture(6, 6.3)
     axes = figure.add_subplot()
     axes.imshow(grid(images), interpolation="nearest")
     axes.set_title(title)
@@ -108,13 +151,13 @@ def _image_grid(state: Tensor, title: str, low: float, high: float) -> Figure:
     return figure
 
 
-def _film(way: Way, samples: Samples, low: float, high: float) -> Figure:
+def _film(way: Way, samples: Samples, low: float, high: float) -> Picture:
     shown = [(f"$s_{{{k}}}$", state) for k, state in evenly(way, COLUMNS)]
     if isinstance(samples.mean, Tensor):
         shown.append(("mean", samples.mean))
     columns = [as_images(state[:ROWS], low, high) for _, state in shown]
     rows, height, width = columns[0].shape[:3]
-    figure = _figure(1.0 + 0.6 * len(columns), 1.0 + 0.6 * rows * height / width)
+    figure = Picture(1.0 + 0.6 * len(columns), 1.0 + 0.6 * rows * height / width)
     axes = figure.add_subplot()
     axes.imshow(strip(columns), interpolation="nearest")
     axes.xaxis.tick_top()
@@ -126,8 +169,8 @@ def _film(way: Way, samples: Samples, low: float, high: float) -> Figure:
     return figure
 
 
-def _panels(n: int, title: str) -> tuple[Figure, list[Axes]]:
-    figure = _figure(0.6 + 2.6 * n, 3.4)
+def _panels(n: int, title: str) -> tuple[Picture, list[Axes]]:
+    figure = Picture(0.6 + 2.6 * n, 3.4)
     axes = list(figure.subplots(1, n, sharex=True, sharey=True, squeeze=False)[0])
     figure.suptitle(title)
     return figure, axes
@@ -147,7 +190,7 @@ def _limit(axes: Axes, points: Tensor) -> None:
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
 
 
-def _scatter(examples: Tensor, state: Tensor, title: str) -> Figure:
+def _scatter(examples: Tensor, state: Tensor, title: str) -> Picture:
     figure, (left, right) = _panels(2, title)
     _dots(left, examples, "data", "tab:blue")
     _dots(right, state, f"{len(state)} samples", "tab:orange")
@@ -155,7 +198,7 @@ def _scatter(examples: Tensor, state: Tensor, title: str) -> Figure:
     return figure
 
 
-def _scatter_chain(examples: Tensor, way: Way) -> Figure:
+def _scatter_chain(examples: Tensor, way: Way) -> Picture:
     shown = evenly(way, PANELS)
     figure, axes = _panels(len(shown) + 1, "from noise to data")
     for panel, (k, state) in zip(axes, shown, strict=False):
@@ -172,15 +215,15 @@ def _raster(axes: Axes, state: Tensor, title: str, low: float, high: float) -> N
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _rows(state: Tensor, title: str, low: float, high: float) -> Figure:
-    figure = _figure(5, 6)
+def _rows(state: Tensor, title: str, low: float, high: float) -> Picture:
+    figure = Picture(5, 6)
     axes = figure.add_subplot()
     _raster(axes, state, title, low, high)
     axes.set_ylabel("sample")
     return figure
 
 
-def _rows_chain(way: Way, low: float, high: float) -> Figure:
+def _rows_chain(way: Way, low: float, high: float) -> Picture:
     shown = evenly(way, PANELS)
     figure, axes = _panels(len(shown), "from noise to data")
     for panel, (k, state) in zip(axes, shown, strict=True):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import chainkit
+from chainkit.cli.group import LazyCommand
 from chainkit.errors import MissingPackage
 from chainkit.packages import imported
 
 if TYPE_CHECKING:
+    import click
+
     from chainkit.chain import Samples
     from chainkit.estimator import Estimate
     from chainkit.run import Run
+    from chainkit_figures.picture import Picture
 
 chainkit_api = (1, 1)
 
@@ -31,11 +36,17 @@ def _can_draw(run: Run) -> bool:
     return True
 
 
-def _save(run: Run, figures: dict[str, Any], suffix: str = "") -> None:
+def _save(run: Run, figures: Mapping[str, Picture], suffix: str = "") -> None:
     folder = run.path / "pictures"
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}{suffix}.png")
+        figure.save(folder / f"{name}{suffix}.png")
+
+
+@chainkit.hookimpl
+def chainkit_commands(group: click.Group) -> None:
+    """``chainkit inpaint``."""
+    group.add_command(LazyCommand("inpaint", "chainkit_figures.command:inpaint", "Complete known halves of examples of a run's data."))
 
 
 @chainkit.hookimpl
