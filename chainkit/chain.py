@@ -22,12 +22,12 @@ from chainkit.operator import TransitionOperator
 from chainkit.prior import Prior
 from chainkit.random import Source
 from chainkit.schedule import Schedule
-from chainkit.states import State
+from chainkit.states import State, map_state
 
 Clamp: TypeAlias = Callable[[State, int], State]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Samples:
     """What a chain generated.
 
@@ -42,6 +42,16 @@ class Samples:
     mean: State | None
     path: list[State]
     steps: int
+
+    def __repr__(self) -> str:
+        shapes = []
+
+        def note(part: Tensor) -> Tensor:
+            shapes.append("x".join(map(str, part.shape)))
+            return part
+
+        map_state(note, self.state)
+        return f"<Samples {', '.join(shapes)} after {self.steps} steps, {len(self.path)} states kept>"
 
 
 class Chain(nn.Module):

@@ -25,6 +25,7 @@ from chainkit.random import seeded
 from chainkit.recipe.schema import Recipe
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory
+from chainkit.run_record import RunRecord, read_record
 from chainkit.states import map_state
 from chainkit.statistics import recompute_statistics
 from chainkit.training import Trainer, load_tensors, module_tensors
@@ -67,7 +68,13 @@ class Run:
         self._rehearse()
 
     def __repr__(self) -> str:
-        return f"<Run {self.path}: {self.recipe.process.name}, {self.chain.steps} steps, {self.weights}>"
+        made = f"{self.chain.steps} steps of {self.recipe.chain.operator.name} on {self.data.name}, process {self.recipe.process.name}"
+        return f"<Run {self.path}: {self.recipe.title or self.path.name}; {made}; {self.weights}>"
+
+    @property
+    def record(self) -> RunRecord:
+        """What its directory tells by now: settings, versions, logged metrics, figures and pictures."""
+        return read_record(self.path)
 
     @property
     def chain(self) -> Chain:

@@ -12,7 +12,7 @@ import cattrs
 
 from chainkit.errors import ChainkitError, CheckpointError
 from chainkit.estimator import Estimate
-from chainkit.evaluation import checked, from_json, read_evaluation
+from chainkit.evaluation import checked, from_json, read_evaluation, words
 from chainkit.recipe.toml import parse, read_file
 
 
@@ -60,7 +60,7 @@ class Figure:
     weights: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class RunRecord:
     """A run as its directory tells it, ended or not.
 
@@ -92,6 +92,10 @@ class RunRecord:
     def title(self) -> str:
         """The recipe's title, or the name of the directory."""
         return self.recipe.get("title") or self.path.resolve().name
+
+    def __repr__(self) -> str:
+        figures = [f"{figure.estimate.name}: {words(figure.estimate)}" for figure in self.figures] or ["no figures yet"]
+        return "\n  ".join([f"Run {self.path}: {self.title}", self.words, *figures])
 
 
 def read_record(path: Path) -> RunRecord:

@@ -184,6 +184,15 @@ def test_a_figure_that_is_no_number_is_damage(kept, estimate):
         read_record(kept("bad", estimate(math.nan)))
 
 
+def test_a_record_is_readable_as_it_is_printed(kept, estimate):
+    folder = kept("run", estimate(-12.5, 0.25))
+    assert repr(read_record(folder)).splitlines() == [
+        f"Run {folder}: Kept",
+        "  3 steps of infusion-gaussian on digits, process infusion, objective denoising; weights of update 60, 2 epochs",
+        "  lower bound: -12.50 nats ± 0.25 (examples); 4.369 bits/dim",
+    ]
+
+
 def test_another_folder_is_no_run(tmp_path):
     with pytest.raises(CheckpointError, match="not a run directory"):
         read_record(tmp_path)
