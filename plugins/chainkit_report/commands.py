@@ -9,7 +9,9 @@ from typing import Any
 import attrs
 import click
 
+from chainkit.cli import complete
 from chainkit.cli.output import as_json, columns, emit, say
+from chainkit.cli.run import RUN
 from chainkit.comparison import Comparison, Entry, Setting, compare
 from chainkit.errors import RecipeError
 from chainkit.evaluation import to_json, words
@@ -24,7 +26,7 @@ WIDEST = 60
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
+@RUN
 @click.option("--out", type=click.Path(path_type=Path), help="A new file for the page; RUN/report.html, written anew, unless given.")
 def report(run: Path, out: Path | None) -> None:
     """Write a page about the run in directory RUN: pictures, figures, settings, versions, how to repeat it.
@@ -35,7 +37,7 @@ def report(run: Path, out: Path | None) -> None:
 
 
 @click.command("compare")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", type=click.Path(path_type=Path), shell_complete=complete.runs)
 @click.option("--page", type=click.Path(path_type=Path), help="Also write the comparison as a page, to this new file.")
 @as_json
 def compare_runs(runs: tuple[Path, ...], page: Path | None, as_json: bool) -> None:
