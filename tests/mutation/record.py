@@ -31,12 +31,13 @@ def reasons() -> dict[str, str]:
     return {key: entry["reason"] for entry in table.get("survivor", []) for key in entry["mutants"]}
 
 
-def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]]) -> None:
+def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]], untried: Mapping[str, int]) -> None:
     """Writes the record and its page.
 
     Arguments:
         root: Root of the repository.
-        verdicts: One for each mutant.
+        verdicts: One for each mutant that was tried.
+        untried: How many of a file were not, by its path.
     """
     import torch
 
@@ -47,6 +48,7 @@ def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]]) -> None:
     record = {
         "mutants": len(verdicts),
         "killed": sum(killed.values()),
+        "untried": dict(sorted(untried.items())),
         "minutes": round(sum(v["seconds"] for v in verdicts) / 60, 1),
         "environment": {"torch": torch.__version__, "python": platform.python_version()},
         "files": {path: {"mutants": tried[path], "killed": killed[path]} for path in sorted(tried)},
@@ -63,7 +65,10 @@ def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]]) -> None:
 def page(record: Mapping[str, Any]) -> str:
     """The page of a record."""
     rate = record["killed"] / record["mutants"]
-    lines = [f"{record['killed']} of {record['mutants']} killed, {rate:.1%}.", "", "| file | mutants | killed |", "| --- | --- | --- |"]
+    lines = [f"{record['killed']} of {record['mutants']} killed, {rate:.1%}; {record['minutes']} minutes of one processor.", ""]
+    if record["untried"]:
+        lines += ["Not tried yet: " + ", ".join(f"`{path}` ({count})" for path, count in record["untried"].items()) + ".", ""]
+    lines += ["| file | mutants | killed |", "| --- | --- | --- |"]
     lines += [f"| `{path}` | {counts['mutants']} | {counts['killed']} |" for path, counts in record["files"].items()]
     lines += ["", "## Survivors", "", "| where | change | why |", "| --- | --- | --- |"]
     for survivor in record["survivors"]:

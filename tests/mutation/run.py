@@ -129,7 +129,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one mutant")
     parser.add_argument("--results", type=Path, default=ROOT / "runs" / "mutation.jsonl")
-    parser.add_argument("--trust", action="store_true", help="the tests have just passed: do not run them without mutants first")
+    parser.add_argument("--trust", action="store_true", help="the tests have just passed: run one file alone without a mutant first")
     parser.add_argument("--record", action="store_true", help="write docs/records/mutation")
     asked = parser.parse_args()
     every = tries(asked.only)
@@ -139,14 +139,16 @@ def main() -> int:
     print(f"{len(every)} mutants, {len(left)} to try", flush=True)
     if left:
         prepare()
-        carry_out(left if asked.trust else with_sound_tests(left), asked.workers, asked.limit, asked.results)
+        trusted = [attrs.evolve(trial, tests=trial.tests[:1]) for trial in left[:1]] if asked.trust else left
+        sound = with_sound_tests(trusted)
+        carry_out(left if asked.trust else sound, asked.workers, asked.limit, asked.results)
     after = known(asked.results)
     verdicts = [after[t.identity] for t in chosen if t.identity in after]
     survivors = [verdict for verdict in verdicts if not verdict["killed"]]
     unexplained = [verdict for verdict in survivors if verdict["key"] not in reasons()]
     print(f"{len(verdicts) - len(survivors)} of {len(verdicts)} killed; {len(unexplained)} survivors without a reason")
     if asked.record:
-        write_record(ROOT, verdicts)
+        write_record(ROOT, verdicts, Counter(t.mutant.path for t in chosen if t.identity not in after))
     return 0 if len(unexplained) <= 0.05 * len(verdicts) else 1
 
 

@@ -24,7 +24,7 @@ CORE = {
     "chainkit/log_weight.py": ["tests/core/test_log_weight.py"],
     "chainkit/objective.py": ["tests/plugins/test_infusion_objectives.py"],
     "chainkit/schedule.py": ["tests/plugins/test_walkback_schedules.py"],
-    "chainkit/transition.py": ["tests/core/test_log_weight.py"],
+    "chainkit/transition.py": ["tests/core/test_log_weight.py", "tests/plugins/test_walkback_exact.py"],
 }
 """Files of the core with formulas, beside all of ``chainkit/distributions``."""
 

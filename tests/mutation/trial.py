@@ -41,6 +41,9 @@ HEAVY = (
 )
 
 
+NOTICED = (1, 2, 4)
+"""Exit codes of pytest when a test fails, when a test file and when a conftest cannot be imported."""
+
 FAILED = 10
 """Exit code of a child in which the first of its test files fails; that of the next is one more."""
 
@@ -154,5 +157,5 @@ def _run(root: Path, path: str, source: bytes, tests: Sequence[str], limit: floa
         except BaseException:
             code = pytest.ExitCode.TESTS_FAILED
         if code:
-            os._exit(FAILED + place if code in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) else code)
+            os._exit(FAILED + place if code in NOTICED else code)
     os._exit(0)

@@ -30,7 +30,7 @@ SETTINGS = {
 }
 """Settings under which a mistake of 1 % shows, and densities are wide enough for a line of 241 points."""
 
-HOST = load_plugins(strict=True)
+HOST = load_plugins()
 HOST.add(OracleParts(), "oracles", distribution="tests")
 CASES = list(cases(HOST, SETTINGS))
 HOMES = {(entry.kind, entry.component.name): entry.plugin.name for entry in HOST.registry.entries()}
