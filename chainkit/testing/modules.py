@@ -19,9 +19,7 @@ from chainkit.testing.expect import expect, expect_close, expect_tensor, leaves
 Evaluate: TypeAlias = Callable[[nn.Module, State, Any, Any], Sequence[Tensor]]
 
 
-def check_rows(
-    module: nn.Module, evaluate: Evaluate, state: State, steps: int, condition: Any, where: str, *, mixed: bool = True
-) -> None:
+def check_rows(module: nn.Module, evaluate: Evaluate, state: State, steps: int, condition: Any, where: str, *, mixed: bool = True) -> None:
     """In evaluation, every row is on its own, and the step may be an int or one index per row.
 
     Arguments:
