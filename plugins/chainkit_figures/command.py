@@ -18,6 +18,7 @@ from chainkit.host import Host
 @click.option("--split", type=click.Choice(["train", "valid", "test"]), help="Where the examples are from; the recipe's unless given.")
 @click.option("--steps", type=click.IntRange(min=1), help="Number of sampling steps; the recipe's unless given.")
 @click.option("--hold", type=click.Choice(["raw", "marginal"]), help="How known pixels are held; as the process allows unless given.")
+@click.option("--means", is_flag=True, help="Show the means of the last step, which are less noisy, instead of draws.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the choice of examples and of all draws.")
 @DEVICE
 @click.pass_obj
@@ -30,6 +31,7 @@ def inpaint(
     split: str | None,
     steps: int | None,
     hold: str | None,
+    means: bool,
     seed: int,
     device: str | None,
 ) -> None:
@@ -40,5 +42,5 @@ def inpaint(
     """
     from chainkit_figures import work
 
-    asked = work.Asked(known=known, count=count, completions=completions, split=split, steps=steps, hold=hold, seed=seed)
+    asked = work.Asked(known=known, count=count, completions=completions, split=split, steps=steps, hold=hold, means=means, seed=seed)
     work.inpaint(host, run, asked, device)

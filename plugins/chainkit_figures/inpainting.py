@@ -47,6 +47,7 @@ class Completions:
         completed: [n, m, *event]; known pixels are those of x.
         hold: How known pixels were held.
         steps: Number of sampling steps.
+        means: Whether ``completed`` holds the means of the last step instead of draws.
     """
 
     origin: Tensor
@@ -54,6 +55,12 @@ class Completions:
     completed: Tensor
     hold: Hold
     steps: int
+    means: bool = False
+
+    @property
+    def words(self) -> str:
+        """What was drawn, and how known pixels were held."""
+        return f"{'means of completions' if self.means else 'completions'} after {self.steps} steps; {HELD[self.hold]}"
 
 
 def complete(
@@ -65,6 +72,7 @@ def complete(
     completions: int = 6,
     steps: int | None = None,
     hold: Hold | None = None,
+    means: bool = False,
     source: Source = None,
 ) -> Completions:
     """Completes examples.
@@ -77,11 +85,12 @@ def complete(
         completions: m, how many for each example, at least 1.
         steps: N, the number of sampling steps; the trained K unless given.
         hold: ``raw`` or ``marginal``; the latter where the process has marginals, unless given.
+        means: Whether to give the means of the last step, which are less noisy, instead of its draws.
         source: Where the random numbers come from, on the device of the batch.
 
     Raises:
-        RecipeError: Marginals are asked for and the process has none, or no part of a state has the
-            shape of the data.
+        RecipeError: Marginals or means are asked for and there are none, or no part of a state has
+            the shape of the data.
         ValueError: The chain's rule does not allow this number of steps.
     """
     way: Hold = hold or ("marginal" if isinstance(process, Marginals) else "raw")
@@ -93,8 +102,11 @@ def complete(
     else:
         raise RecipeError(f"{type(process).__name__} has no marginals to draw known pixels from")
     drawn = chain.sample(many.rows, steps=steps, condition=many.condition, clamp=clamp, source=source)
-    completed = drawn.state.unflatten(0, (batch.rows, completions))
-    return Completions(origin=batch.origin, mask=mask, completed=completed, hold=way, steps=drawn.steps)
+    state = drawn.mean if means else drawn.state
+    if state is None:
+        raise RecipeError("the last step of this chain has no mean")
+    completed = state.unflatten(0, (batch.rows, completions))
+    return Completions(origin=batch.origin, mask=mask, completed=completed, hold=way, steps=drawn.steps, means=means)
 
 
 def _indices(chain: Chain, steps: int | None) -> list[int]:
@@ -139,10 +151,7 @@ def drawn_completions(found: Completions, low: float, high: float) -> Picture:
     axes.set_xticks([place * (width + 1) + (width - 1) / 2 for place in range(len(columns))], heads)
     axes.set_yticks([])
     axes.tick_params(length=0)
-    axes.set_title(f"completions after {found.steps} steps;\n{HELD[found.hold]}", fontsize="medium")
-    picture.title = f"Completions; {HELD[found.hold]}"
-    picture.words = (
-        f"{rows} rows: an example, its known pixels with the others grey, and {n} completions drawn by a chain of {found.steps} steps; "
-        f"{HELD[found.hold]}."
-    )
+    axes.set_title(found.words.replace("; ", ";\n"), fontsize="medium")
+    picture.title = f"{found.words[0].upper()}{found.words[1:]}"
+    picture.words = f"{rows} rows: an example, its known pixels with the others grey, and {n} {found.words}."
     return picture

@@ -27,6 +27,7 @@ class Asked:
         split: Where they are from.
         steps: Number of sampling steps.
         hold: How known pixels are held.
+        means: Whether to show the means of the last step.
         seed: Seed of the choice and of all draws.
     """
 
@@ -36,6 +37,7 @@ class Asked:
     split: str | None
     steps: int | None
     hold: Any
+    means: bool
     seed: int
 
 
@@ -71,7 +73,7 @@ def draw(run: Run, asked: Asked) -> Path:
         DataError: There is no such split, or the mask cannot be used.
     """
     from chainkit_figures.draw import data_range
-    from chainkit_figures.inpainting import HELD, complete, drawn_completions
+    from chainkit_figures.inpainting import complete, drawn_completions
     from chainkit_figures.known import known_mask
 
     run.check_steps(asked.steps, "--steps")
@@ -79,9 +81,19 @@ def draw(run: Run, asked: Asked) -> Path:
     examples = run.data.examples(asked.split or run.recipe.evaluate.split, asked.count, seed=asked.seed, device=run.device)
     source, steps = seeded(run.device, asked.seed, "inpainting"), asked.steps or run.recipe.sample.steps
     batch = next(examples.batches(asked.count))
-    found = complete(run.chain, run.process, batch, mask, completions=asked.completions, steps=steps, hold=asked.hold, source=source)
-    run.say(f"{len(examples)} {examples.split} examples, {asked.known} known, {asked.completions} completions each: {HELD[found.hold]}")
-    file = run.path / "pictures" / f"inpaint-{Path(asked.known).stem}.png"
+    found = complete(
+        run.chain,
+        run.process,
+        batch,
+        mask,
+        completions=asked.completions,
+        steps=steps,
+        hold=asked.hold,
+        means=asked.means,
+        source=source,
+    )
+    run.say(f"{len(examples)} {examples.split} examples, {asked.known} known, {asked.completions} each: {found.words}")
+    file = run.path / "pictures" / f"inpaint-{Path(asked.known).stem}{'-means' * asked.means}.png"
     file.parent.mkdir(exist_ok=True)
     drawn_completions(found, *data_range(run.data)).save(file)
     return file

@@ -97,7 +97,19 @@ def test_the_command_draws_a_picture_that_says_how(run, capsys):
     assert HELD[way] in picture.text["Title"]
     assert picture.text["Description"].startswith("3 rows: an example, its known pixels with the others grey, and 2 completions")
     said = capsys.readouterr().err
-    assert f"3 test examples, top known, 2 completions each: {HELD[way]}" in said
+    steps = run.recipe.sample.steps or run.chain.steps
+    assert f"3 test examples, top known, 2 each: completions after {steps} steps; {HELD[way]}" in said
+
+
+def test_means_are_drawn_where_they_are_asked_for(run, capsys):
+    mask, batch = known_mask("left", run.data.shape), batch_of(run)
+    draws, means = (complete(run.chain, run.process, batch, mask, means=asked, source=seeded("cpu", 0)) for asked in (False, True))
+    assert torch.equal(means.completed[..., mask], draws.completed[..., mask])
+    assert (means.completed[..., ~mask] - means.completed[..., ~mask].round()).abs().max() > 0.01
+    assert not torch.equal(means.completed, draws.completed)
+    assert main(["inpaint", str(run.path), "-n", "1", "--completions", "1", "--means"]) == 0
+    picture = Image.open(run.path / "pictures" / "inpaint-left-means.png")
+    assert picture.text["Title"].startswith("Means of completions after ")
 
 
 @pytest.mark.parametrize(
