@@ -28,7 +28,7 @@ from chainkit.recipe.read import read_part
 from chainkit.registry import Registry, clash, suggest
 from chainkit.tracing import trace, traced
 
-SLOW = 3.0
+SLOW = 10.0
 """Seconds after which a plugin is said to be slow to load."""
 
 
