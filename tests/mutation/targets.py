@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-SILENT_PLUGINS = frozenset({"chainkit_figures", "chainkit_images", "chainkit_tensorboard"})
+SILENT_PLUGINS = frozenset({"chainkit_figures", "chainkit_images", "chainkit_report", "chainkit_tensorboard"})
 SILENT_FILES = frozenset({"__init__.py", "capabilities.py", "configs.py", "hooks.py"})
 
 CORE = {

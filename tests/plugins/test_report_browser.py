@@ -79,17 +79,15 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def browser():
-    assert DRIVER is not None
-    driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, text=True)
-    assert driver.stdout is not None
-    ports = (re.search(r"started successfully on port (\d+)", line) for line in driver.stdout)
-    opened = Browser(f"http://127.0.0.1:{next(port for port in ports if port)[1]}")
-    yield opened
-    request = urllib.request.Request(f"{opened.address}/session/{opened.session}", method="DELETE")
-    urllib.request.urlopen(request, timeout=PATIENCE).close()
-    driver.terminate()
-    driver.wait(PATIENCE)
-    driver.stdout.close()
+    with subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, text=True) as driver:
+        try:
+            ports = (re.search(r"started successfully on port (\d+)", line) for line in driver.stdout or ())
+            opened = Browser(f"http://127.0.0.1:{next(port for port in ports if port)[1]}")
+            yield opened
+            request = urllib.request.Request(f"{opened.address}/session/{opened.session}", method="DELETE")
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+        finally:
+            driver.terminate()
 
 
 @pytest.fixture(scope="module")
