@@ -11,7 +11,7 @@ from chainkit import Batch, Chain
 from chainkit.component import Context
 from chainkit.distributions import Gaussian
 from chainkit.random import seeded
-from chainkit.testing.oracles import Enumerated, FiniteReverse, LinearGaussian, ReverseDiffusion
+from chainkit.testing.oracles import Enumerated, FiniteReverse, LinearGaussian, GaussianReverse
 from chainkit.testing.oracles.cases import OraclePrior
 from chainkit.testing.oracles.full_gaussian import FullGaussian
 from chainkit.testing.tiny import tiny_data
@@ -32,7 +32,7 @@ def gaussian_data(rows):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_walk_of_gaussian_data_has_log_p_of_x_under_the_exact_reverse(schedule, steps):
     process = GaussianDiffusion(SCHEDULES[schedule], steps)
-    reverse = ReverseDiffusion(process, steps, MEAN, COVARIANCE)
+    reverse = GaussianReverse(process, steps, MEAN, COVARIANCE)
     x = gaussian_data(30)
     log_w = total_log_ratio(process.walk(reverse.chain(), Batch.of(x), source=seeded("cpu", steps), with_log_ratio=True))
     torch.testing.assert_close(log_w, reverse.log_prob(reverse.chain(), x), rtol=0, atol=1e-9)
@@ -40,7 +40,7 @@ def test_every_walk_of_gaussian_data_has_log_p_of_x_under_the_exact_reverse(sche
 
 @pytest.mark.parametrize("steps", [1, 3, 30])
 def test_what_the_exact_reverse_generates_is_the_data(steps):
-    reverse = ReverseDiffusion(GaussianDiffusion(SCHEDULES["linear"], steps), steps, MEAN, COVARIANCE)
+    reverse = GaussianReverse(GaussianDiffusion(SCHEDULES["linear"], steps), steps, MEAN, COVARIANCE)
     mean, covariance = LinearGaussian((3,)).moments(reverse.chain())
     torch.testing.assert_close(mean, MEAN)
     torch.testing.assert_close(covariance, COVARIANCE)
@@ -49,7 +49,7 @@ def test_what_the_exact_reverse_generates_is_the_data(steps):
 def rough(steps):
     """The same diffusion in so many steps, and its reverse with the variances b_k."""
     process = GaussianDiffusion(FixedVariances([1 - math.exp(-4 / steps)]), steps)
-    return process, ReverseDiffusion(process, steps, MEAN, COVARIANCE, exact=False)
+    return process, GaussianReverse(process, steps, MEAN, COVARIANCE, exact=False)
 
 
 def corners():
@@ -65,7 +65,7 @@ def test_the_gap_of_the_variance_b_is_its_closed_form(steps):
     process, reverse = rough(steps)
     x, share = corners()
     bound = LinearGaussian((3,)).bound(reverse.chain(), process.step, x)
-    exact = ReverseDiffusion(process, steps, MEAN, COVARIANCE).log_prob(reverse.chain(), x)
+    exact = GaussianReverse(process, steps, MEAN, COVARIANCE).log_prob(reverse.chain(), x)
     assert float((share * (exact - bound)).sum()) == pytest.approx(reverse.gap(), rel=1e-9)
 
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_enumerated_or_read_is_refused():
         Enumerated.bits((13,))
     with pytest.raises(TypeError, match="not linear-Gaussian: Bernoulli"):
         LinearGaussian((2,)).moments(Chain(OraclePrior(tiny_data(binary=True).provided()[0]), WalkbackBernoulli(None), 1))
-    bent = ReverseDiffusion(GaussianDiffusion(LinearVariances(0.1, 0.2), 2), 2, MEAN, COVARIANCE).chain()
+    bent = GaussianReverse(GaussianDiffusion(LinearVariances(0.1, 0.2), 2), 2, MEAN, COVARIANCE).chain()
     bent.operator.forward = lambda state, k, condition=None: type(
         "Bent", (), {"at": lambda self, t: Gaussian(state.square(), state * 0 + 1)}
     )()

@@ -3,7 +3,7 @@
 - :class:`Enumerated`: log p(x) of any chain over a few bits, or over a line, by transfer matrices;
 - :class:`LinearGaussian`: log p(x) of any chain whose steps are N(A s + b, V), and E_q[log w] where q is
   made of such steps too, in closed form;
-- :class:`ReverseDiffusion`, :class:`FiniteReverse`: the exact reverse of a diffusion, for Gaussian data and
+- :class:`GaussianReverse`, :class:`FiniteReverse`: the exact reverse of a diffusion, for Gaussian data and
   for data at a few points: log w is log p(x) on every walk;
 - :func:`every_walk`: all walks of a process from one x with their probabilities, so that expectations
   over walks are sums;
@@ -21,7 +21,7 @@ from chainkit.testing.oracles.full_gaussian import FullGaussian
 from chainkit.testing.oracles.linear_gaussian import Affine, LinearGaussian
 from chainkit.testing.oracles.linear_network import LinearNetwork
 from chainkit.testing.oracles.parts import OracleParts
-from chainkit.testing.oracles.reverse_diffusion import ReverseDiffusion
+from chainkit.testing.oracles.gaussian_reverse import GaussianReverse
 from chainkit.testing.oracles.walks import Walks, every_walk, scripted
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "LinearGaussian",
     "LinearNetwork",
     "OracleParts",
-    "ReverseDiffusion",
+    "GaussianReverse",
     "Walks",
     "cases",
     "every_walk",

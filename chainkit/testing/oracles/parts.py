@@ -18,7 +18,7 @@ from chainkit.operator import TransitionOperator
 from chainkit.random import seeded
 from chainkit.testing.oracles.full_gaussian import FullGaussian
 from chainkit.testing.oracles.linear_network import LinearNetwork
-from chainkit.testing.oracles.reverse_diffusion import ReverseDiffusion
+from chainkit.testing.oracles.gaussian_reverse import GaussianReverse
 
 ROWS = 200
 
@@ -109,9 +109,9 @@ def _gaussian(config: GaussianConfig, context: Context) -> OracleOperator:
     return OracleOperator(LinearNetwork(context.data.shape, 1, context.steps), config.variance)
 
 
-def _reverse(config: ReverseConfig, context: Context) -> ReverseDiffusion:
+def _reverse(config: ReverseConfig, context: Context) -> GaussianReverse:
     mean, covariance = gaussian_law(context.data.dim)
-    return ReverseDiffusion(context.process, context.steps, mean.view(context.data.shape), covariance, exact=config.exact)
+    return GaussianReverse(context.process, context.steps, mean.view(context.data.shape), covariance, exact=config.exact)
 
 
 def _data(config: DataConfig, context: Context) -> Data:

@@ -42,7 +42,7 @@ class _End(Prior):
         return FullGaussian(self.mean.expand(rows, *self.mean.shape), self.covariance)
 
 
-class ReverseDiffusion(TransitionOperator):
+class GaussianReverse(TransitionOperator):
     """q(s_{k-1} | s_k) of data N(m, S), which has nothing to be learned.
 
     Arguments:
