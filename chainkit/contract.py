@@ -106,6 +106,12 @@ def components(hook: str, answer: Any) -> list[Component]:
     return list(answer)
 
 
+def contributed(answers: Mapping[str, Any]) -> dict[str, list[Component]]:
+    """All components in a plugin's answers, by hook, checked and sorted by kind."""
+    own = {kind: components(hook, answers.get(hook, [])) for kind, hook in HOOKS.items()}
+    return {**own, **parts(answers.get("chainkit_parts", {}))}
+
+
 def parts(answer: Any) -> dict[str, list[Component]]:
     """What ``chainkit_parts`` returned, checked: components by kinds that are not the core's."""
     if not isinstance(answer, dict):

@@ -20,7 +20,7 @@ from typing import Any
 import pluggy
 
 from chainkit import contract, hookspecs
-from chainkit.component import HOOKS, Part
+from chainkit.component import Part
 from chainkit.discovery import Found, discover
 from chainkit.errors import ChainkitError, PluginError
 from chainkit.plugin import Plugin
@@ -113,8 +113,7 @@ class Host:
         contract.check_hooks(callers)
         record.hooks = sorted(caller.name for caller in callers)
         answers = {caller.name: self._registered(caller, record.id, plugin) for caller in callers if contract.registers(caller.name)}
-        found = {kind: contract.components(hook, answers.get(hook, [])) for kind, hook in HOOKS.items()}
-        for kind, components in {**found, **contract.parts(answers.get("chainkit_parts", {}))}.items():
+        for kind, components in contract.contributed(answers).items():
             for component in components:
                 self.registry.add(record, kind, component)
                 record.components.append(f"{kind}:{component.name}")
