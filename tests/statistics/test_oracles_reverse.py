@@ -11,7 +11,7 @@ from chainkit import Batch, Chain
 from chainkit.component import Context
 from chainkit.distributions import Gaussian
 from chainkit.random import seeded
-from chainkit.testing.oracles import Enumerated, FiniteReverse, LinearGaussian, GaussianReverse
+from chainkit.testing.oracles import Enumerated, FiniteReverse, GaussianReverse, LinearGaussian
 from chainkit.testing.oracles.cases import OraclePrior
 from chainkit.testing.oracles.full_gaussian import FullGaussian
 from chainkit.testing.tiny import tiny_data

@@ -18,10 +18,10 @@ from chainkit.testing.oracles.cases import Case, cases, part
 from chainkit.testing.oracles.enumerated import Enumerated
 from chainkit.testing.oracles.finite_reverse import FiniteReverse
 from chainkit.testing.oracles.full_gaussian import FullGaussian
+from chainkit.testing.oracles.gaussian_reverse import GaussianReverse
 from chainkit.testing.oracles.linear_gaussian import Affine, LinearGaussian
 from chainkit.testing.oracles.linear_network import LinearNetwork
 from chainkit.testing.oracles.parts import OracleParts
-from chainkit.testing.oracles.gaussian_reverse import GaussianReverse
 from chainkit.testing.oracles.walks import Walks, every_walk, scripted
 
 __all__ = [
@@ -30,10 +30,10 @@ __all__ = [
     "Enumerated",
     "FiniteReverse",
     "FullGaussian",
+    "GaussianReverse",
     "LinearGaussian",
     "LinearNetwork",
     "OracleParts",
-    "GaussianReverse",
     "Walks",
     "cases",
     "every_walk",

@@ -17,8 +17,8 @@ from chainkit.kernel import BernoulliKernel, GaussianKernel
 from chainkit.operator import TransitionOperator
 from chainkit.random import seeded
 from chainkit.testing.oracles.full_gaussian import FullGaussian
-from chainkit.testing.oracles.linear_network import LinearNetwork
 from chainkit.testing.oracles.gaussian_reverse import GaussianReverse
+from chainkit.testing.oracles.linear_network import LinearNetwork
 
 ROWS = 200
 
