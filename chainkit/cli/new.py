@@ -38,7 +38,7 @@ def plugin(host: Host, name: str, kinds: tuple[str, ...], into: Path) -> None:
     check_free(names, host)
     asked = [kind for kind in HOOKS if kind in kinds or "all" in kinds]
     folder = write_package(names, asked, into)
-    say(f"{folder} is there, for version {API_VERSION} of the plugin API: a recipe and, with an example of each, {', '.join(asked)}. Next:")
+    say(f"{folder} holds a plugin for API {API_VERSION} with {', '.join(asked)} and a recipe. Next:")
     for command in _next(names, folder):
         click.echo(command)
 
