@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 from attrs import field
 
+from chainkit.component import DatasetPart
 from chainkit.config import above, at_least
 
 
@@ -106,6 +107,8 @@ class ParzenConfig:
         steps: Number of sampling steps; left out, the trained K.
         max_rows: How many examples are held in memory at once, 1 or more; the figure does not
             depend on it.
+        data: Dataset that is judged, if other than the recipe's: the same examples in another
+            preparation, such as the grey pictures that were made binary for training.
     """
 
     samples: int = field(default=10_000, validator=at_least(1))
@@ -114,3 +117,4 @@ class ParzenConfig:
     chosen_on: int = field(default=1000, validator=at_least(1))
     steps: int | None = field(default=None, validator=at_least(1))
     max_rows: int = field(default=1000, validator=at_least(1))
+    data: DatasetPart | None = None

@@ -149,6 +149,8 @@ class Parzen(Estimator):
         chosen_on: Most validation examples that a width is chosen on, at least 1.
         steps: Number of sampling steps; None is the trained K.
         max_rows: How many examples to hold in memory at once.
+        data: The data that is judged, if it is other than what the chain was trained on: the same
+            examples in another preparation, such as the grey pictures that were made binary.
     """
 
     samples: int = 10_000
@@ -157,14 +159,17 @@ class Parzen(Estimator):
     chosen_on: int = 1000
     steps: int | None = None
     max_rows: int = 1000
+    data: Data | None = None
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Samples, chooses a width, and evaluates the mixture; the process is not used.
 
         Raises:
             DataError: The last step of the chain has no mean where means are wanted, or its
-                samples are not of the shape of the data.
+                samples are not of the shape of the data; or the data that is judged is not the same
+                examples.
         """
+        examples = examples if self.data is None else _prepared_otherwise(examples, self.data)
         data = examples.data
         centres = chain_centres(chain, examples, self.samples, steps=self.steps, means=self.centres == "means")
         split, apart, rest = held_out(data, examples.split)
@@ -205,6 +210,17 @@ def _training(data: Data, index: Tensor, like: Examples) -> Tensor:
     return torch.cat([batch.origin.flatten(1) for batch in attrs.evolve(like, split="train", index=index).batches(BLOCK)])
 
 
+def _prepared_otherwise(examples: Examples, data: Data) -> Examples:
+    """The same examples of a dataset that prepares them in another way."""
+    own = examples.data
+    sizes, wanted = ({name: len(split) for name, split in each.splits.items()} for each in (data, own))
+    if data.shape != own.shape or sizes != wanted:
+        raise DataError(f"parzen: {data.name} has other examples than {own.name}, which the chain was trained on")
+    data.to(examples.device, own.dtype)
+    return attrs.evolve(examples, data=data)
+
+
 def build(config: ParzenConfig, context: Context) -> Parzen:
     """The estimator that a recipe describes."""
-    return Parzen(**attrs.asdict(config))
+    settings = {field.name: getattr(config, field.name) for field in attrs.fields(ParzenConfig)}
+    return Parzen(**{**settings, "data": None if config.data is None else context.build(config.data)})

@@ -68,7 +68,8 @@ def chainkit_operators() -> list[Component]:
             name="dae-gaussian",
             config=DenoisingGaussianConfig,
             build="chainkit_gsn.autoencoder:build_gaussian",
-            example=SMALL,
+            # With less noise than the data is wide, log w of an untrained chain is carried by few walks.
+            example={"corruption": {"type": "gaussian-noise", "sigma": 2.0}, **SMALL},
             provides=_gaussian_chain,
             needs={"dataset": (RealStates,)},
         ),

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Normal
 
 from chainkit import Chain, Data, Network, TransitionOperator, log_weights
 from chainkit.batch import Batch
@@ -12,10 +13,20 @@ from chainkit.build import Model
 from chainkit.distributions import Density, HasMean
 from chainkit.kernel import UntemperedKernel
 from chainkit.random import seeded, uniform
-from chainkit_gsn import DenoisingBernoulli, Masking, Reconstruction, Reconstructs, SaltAndPepper, WalkbackProcess, hold_known
+from chainkit_gsn import (
+    DenoisingBernoulli,
+    DenoisingGaussian,
+    GaussianNoise,
+    Masking,
+    Reconstruction,
+    Reconstructs,
+    SaltAndPepper,
+    WalkbackProcess,
+    hold_known,
+)
 from chainkit_gsn.corruption import known_bits
 from chainkit_gsn.kernel import AutoencoderKernel
-from chainkit_priors import BernoulliPrior
+from chainkit_priors import BernoulliPrior, GaussianPrior
 
 BITS = 3
 STATES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=BITS)), dtype=torch.float64)
@@ -276,3 +287,32 @@ def test_the_criterion_of_a_walk_is_the_sum_of_its_steps():
     )
     assert (len(steps), len(whole)) == (3, 1)
     torch.testing.assert_close(whole[0].value, sum(loss.value for loss in steps))
+
+
+class Line(Network):
+    """F_mu = slope x~ + shift, and the same spread everywhere."""
+
+    SLOPE, SHIFT = 0.6, 0.4
+
+    def forward(self, state, k, condition=None):
+        return self.SLOPE * state + self.SHIFT, torch.zeros_like(state)
+
+    def bias_heads(self, biases):
+        raise NotImplementedError
+
+
+def test_log_w_of_a_linear_gaussian_chain_is_exact_in_expectation():
+    """Every law on the way is a Gaussian, whose mean and variance follow from those before."""
+    operator, steps = DenoisingGaussian(Line(), GaussianNoise(0.9), sigma0=0.7, sigma_min=0.1), 3
+    chain = Chain(GaussianPrior(torch.zeros(1).double(), torch.ones(1).double()), operator, steps)
+    own, mean, variance = float(operator(torch.zeros(1, 1).double(), 1).at().variance), 0.0, 1.0
+    for k in range(steps, 0, -1):
+        mean, variance = Line.SLOPE * mean + Line.SHIFT, Line.SLOPE**2 * variance + own + (0.81 if k > 1 else 0)
+    data = Data.of(torch.tensor([[-0.5], [0.4], [1.5]]))
+    data.to("cpu", torch.float64)
+    log_w = log_weights(chain, WalkbackProcess(), data("train"), 20_000)
+    exact = Normal(mean, variance**0.5).log_prob(data.split("train").values.double()).squeeze(1)
+    ratio = (log_w - exact[:, None]).exp()
+    assert ((ratio.mean(1) - 1).abs() < 4.5 * ratio.std(1) / 20_000**0.5).all()
+    assert (ratio.std(1) / 20_000**0.5 < 0.1).all()
+    assert (log_w.mean(1) < exact).all()
