@@ -82,7 +82,7 @@ def papers() -> str:
         figures = {figure["name"]: _in(unit, figure) for figure in kept["figures"]} if kept else {}
         found, best = figures.get(published["figure"]), figures.get(published.get("optimum", ""))
         ours = "not run yet" if found is None else _value(found) + (f"; optimum {best['value']:.3f}" if best else "")
-        apart = "" if found is None or printed is None else f"{found['value'] - printed:+.3f}"
+        apart = "" if found is None or printed is None or not published.get("comparable", True) else f"{found['value'] - printed:+.3f}"
         said = "none" if printed is None else f"{printed} {unit}" + (f" ± {published['error']}" if "error" in published else "")
         where = f"[{path.stem}]({path.name}), {kept['minutes']} min on {kept['environment']['device']}" if kept else ""
         rows.append(f"| {published['paper']} | {published['what']} | {said} | {ours} | {apart} | {where} | {published['note']} |")
