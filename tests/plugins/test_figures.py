@@ -98,7 +98,7 @@ def test_chosen_items_keep_the_ends_and_their_order(n):
 
 
 def test_states_of_another_shape_are_left_out_of_the_way():
-    path = [torch.zeros(4, 3), (torch.zeros(4, 2), torch.zeros(4, 1)), torch.zeros(4, 2), torch.ones(4, 2)]
+    path = [torch.zeros(4, 3), (torch.zeros(4, 3), torch.zeros(4, 1)), torch.zeros(4, 2), torch.ones(4, 2)]
     assert [k for k, _ in states_on_the_way(path, (2,))] == [1, 0]
 
 

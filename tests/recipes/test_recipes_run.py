@@ -48,8 +48,9 @@ def smaller(name: str) -> dict[str, Any]:
     """Settings under which a recipe takes a moment: two updates, one epoch where the data allows it."""
     given = tomllib.loads((RECIPES / f"{name}.toml").read_text())
     estimators = given["evaluate"]["estimators"]
+    sizes = next(sizes for ending, sizes in SMALL.items() if name.endswith(ending))
     settings = {
-        **next(sizes for ending, sizes in SMALL.items() if name.endswith(ending)),
+        **sizes,
         "train.max_updates": 2,
         "train.statistics_examples": 30,
         "sample.n": 9,
@@ -73,6 +74,8 @@ def smaller(name: str) -> dict[str, Any]:
     }
     for number, estimator in enumerate(estimators):
         settings |= {f"evaluate.estimators.{number}.{key}": value for key, value in few.get(estimator["type"], {}).items()}
+        if "data" in estimator:  # the same examples in another preparation
+            settings |= {f"evaluate.estimators.{number}.{key}": value for key, value in sizes.items() if key.startswith("data.")}
     return settings
 
 
