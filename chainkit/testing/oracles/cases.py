@@ -87,7 +87,7 @@ class Case:
     @property
     def support(self) -> Enumerated:
         """All states, or a line of them, wide and fine enough for kernels of a standard deviation of 0.1 to 2."""
-        return Enumerated.bits((2,)) if self.states is BinaryStates else Enumerated.line(-10.0, 10.0, 241)
+        return Enumerated.bits((2,)) if self.states is BinaryStates else Enumerated.line(-15.0, 15.0, 361)
 
     def data(self) -> Data:
         """Data of the right kind."""
