@@ -290,7 +290,7 @@ def test_statistics_of_the_batch_would_make_it_depend():
 
 CORE = Path(chainkit.__file__).parent
 PACKAGES = sorted(folder.name for folder in (CORE.parent / "plugins").iterdir() if folder.name.startswith("chainkit_"))
-NAMES = ["infusion", "walkback", "heated", "diffusion", "gsn", "tensorboard"]
+NAMES = ["infusion", "walkback", "heated", "diffusion", "gsn", "langevin", "gibbs", "boltzmann", "tensorboard"]
 
 
 def docstrings(tree):
