@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import cattrs
 import torch
 from torch import nn
 
@@ -62,11 +63,14 @@ class Unfinished:
         """
         folder = self.root / _digest({**self.key, "estimator": unstructure(part)})
         self._folders.add(folder)
-        if not (folder / FINISHED).exists():
-            estimate = self._estimate(estimator, FileJournal(folder))
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / FINISHED, json.dumps(to_json(estimate, "")))
-        return from_json(json.loads((folder / FINISHED).read_text(encoding="utf-8")))
+        kept = _kept(folder / FINISHED)
+        if kept is not None:
+            return kept
+        estimate = self._estimate(estimator, FileJournal(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(to_json(estimate, ""))
+        write_text(folder / FINISHED, text)
+        return from_json(json.loads(text))
 
     def _estimate(self, estimator: Estimator, journal: FileJournal) -> Estimate:
         try:
@@ -82,6 +86,14 @@ class Unfinished:
             shutil.rmtree(folder, ignore_errors=True)
         if self.root.is_dir() and not any(self.root.iterdir()):
             self.root.rmdir()
+
+
+def _kept(path: Path) -> Estimate | None:
+    """The estimate that a file holds; None where there is none or it is damaged, and is to be worked out again."""
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError):
+        return None
 
 
 def _digest(key: Mapping[str, Any]) -> str:

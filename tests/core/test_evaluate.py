@@ -146,6 +146,18 @@ def test_a_stopped_evaluation_goes_on_where_it_stopped_and_gives_the_same_number
     assert not opened.directory.evaluating.exists()
 
 
+@pytest.mark.parametrize("damage", [b"", b'{"name": "lower bound"', b'{"name": 1}', b"[]", b"\xff"])
+def test_a_kept_figure_that_was_damaged_is_worked_out_again(opened, monkeypatch, damage):
+    expected = opened.evaluate(parts(opened.host), seed=5)
+    with monkeypatch.context() as patched:
+        Stops(patched, log_weight, "_block", 2)
+        with handling_signals(), pytest.raises(Interrupted):
+            opened.evaluate(parts(opened.host), seed=5)
+    [kept] = opened.directory.evaluating.glob("*/estimate.json")
+    kept.write_bytes(damage)
+    assert opened.evaluate(parts(opened.host), seed=5) == expected
+
+
 def test_samples_that_were_drawn_are_not_drawn_again(opened, monkeypatch):
     copying = [opened.host.part("estimator", "copying", samples=1100)]
     expected = opened.evaluate(copying, seed=5)

@@ -89,6 +89,11 @@ def test_all_mutants_of_all_targets_can_be_told_apart_and_compile(tool):
     assert len(keys) == len(set(keys)) > 400
 
 
+def test_reasons_are_about_lines_that_are_still_there(tool):
+    keys = {mutant.key for path in tool("targets").targets(ROOT) for mutant in tool("mutants").mutants(ROOT, path)}
+    assert set(tool("record").reasons()) <= keys
+
+
 @pytest.mark.parametrize(("after", "killed"), [(b"1.0", True), (b"0.50", False)])
 def test_a_trial_is_killed_by_a_failing_test_and_survives_otherwise(tool, tmp_path, after, killed):
     (tmp_path / "half.py").write_text("HALF = 0.5\n")
