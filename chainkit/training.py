@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from chainkit.batch import Batch
 from chainkit.build import Model
 from chainkit.bundle import Tensors
 from chainkit.data import Data
@@ -24,6 +25,7 @@ from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.random import seeded
 from chainkit.recipe.schema import TrainTable
+from chainkit.stacking import stacked_losses, why_not_stacked
 
 
 @attrs.define
@@ -42,6 +44,8 @@ class Progress:
         stale: Validations since then.
         closed: Epochs whose validation and checkpoint are done.
         stopped: Whether early stopping ended training.
+        stacked: Whether the steps of a walk are trained together (:mod:`chainkit.stacking`); None
+            until the first update finds out.
     """
 
     update: int = 0
@@ -55,6 +59,7 @@ class Progress:
     stale: int = 0
     closed: int = 0
     stopped: bool = False
+    stacked: bool | None = None
 
     def note(self, loss: float, metrics: Mapping[str, list[Tensor]]) -> None:
         """Adds what one update found."""
@@ -110,6 +115,7 @@ class Trainer:
         self.seed = seed
         self.device = torch.device(device)
         self.progress = Progress()
+        self.one_by_one: str | None = None
         averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
         self.average = None if averaging is None else AveragedModel(model, multi_avg_fn=averaging)
 
@@ -162,11 +168,25 @@ class Trainer:
         for number, index in enumerate(batches):
             batch = self.data.batch("train", index, seeded(self.device, self.seed, "preparation", update, number), self.device)
             source = seeded(self.device, self.seed, "walk", update, number)
-            descent.follow(self.model.objective.losses(self.model.chain, self.model.process, batch, source=source))
+            descent.follow(self._losses(batch, source))
         descent.finish()
         if self.average is not None:
             self.average.update_parameters(self.model)
         return descent
+
+    def _losses(self, batch: Batch, source: torch.Generator) -> Iterator[Loss]:
+        if self.progress.stacked is None:
+            self.one_by_one = self._why_one_by_one(batch)
+            self.progress.stacked = self.one_by_one is None
+        if self.progress.stacked:
+            return stacked_losses(self.model, batch, source)
+        return self.model.objective.losses(self.model.chain, self.model.process, batch, source=source)
+
+    def _why_one_by_one(self, batch: Batch) -> str | None:
+        if self.settings.update == "step":
+            return "an update follows every step"
+        with self.autocast():
+            return why_not_stacked(self.model, batch, seeded(self.device, self.seed, "trial"))
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
         """A fresh autocast region; one that outlived an update would keep stale bfloat16 weights."""

@@ -33,8 +33,8 @@ class Denoising(LocalObjective):
         """
         if not isinstance(transition.reverse, Density):
             raise TypeError(f"denoising needs kernels with a density (Density), got {type(transition.reverse).__name__}")
-        weight = (transition.steps - transition.k + 1) / transition.steps
-        return -weight * transition.reverse.log_prob(transition.origin)
+        log_prob = transition.reverse.log_prob(transition.origin)
+        return -log_prob * (transition.steps - transition.k + 1) / transition.steps
 
 
 def denoising(config: DenoisingConfig, context: Context) -> Denoising:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from chainkit.errors import RecipeError
 from chainkit.statistics import RunningStatistics
-from chainkit_networks.steps import by_step, step_row
+from chainkit_networks.steps import by_step, cycle_of, step_row
 
 
 class StepBatchNorm(nn.Module, RunningStatistics):
@@ -67,9 +67,12 @@ class StepBatchNorm(nn.Module, RunningStatistics):
             values: h, [B, features] or [B, features, *space].
             k: Step index in 1..K, an int or a LongTensor [B].
         """
-        if isinstance(k, Tensor):
-            return by_step(self._at_one_step, values, k) if self.training else self._gathered(values, k)
-        return self._at_one_step(values, k)
+        if not isinstance(k, Tensor):
+            return self._at_one_step(values, k)
+        if not self.training:
+            return self._gathered(values, k)
+        cycle = None if self.track_running_stats else cycle_of(k)
+        return by_step(self._at_one_step, values, k) if cycle is None else self._side_by_side(values, cycle)
 
     def _at_one_step(self, values: Tensor, k: int) -> Tensor:
         row = step_row(k, self.steps)
@@ -89,6 +92,13 @@ class StepBatchNorm(nn.Module, RunningStatistics):
         # Not in place: autograd keeps the variance that it was given.
         self._track(row, mean, variance * ((count - 1) / count))
         return normalised
+
+    def _side_by_side(self, values: Tensor, cycle: Tensor) -> Tensor:
+        """The steps of each example as further features: one call for all of them."""
+        rows, steps = step_row(cycle, self.steps), len(cycle)
+        together = values.reshape(-1, steps * self.features, *values.shape[2:])
+        weight, bias = self.weight[rows].flatten(), self.bias[rows].flatten()
+        return functional.batch_norm(together, None, None, weight, bias, training=True, eps=self.eps).view_as(values)
 
     def _track(self, row: int, mean: Tensor, variance: Tensor) -> None:
         self.num_batches_tracked[row] += 1

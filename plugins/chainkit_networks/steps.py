@@ -30,6 +30,25 @@ def step_row(k: int | Tensor, steps: int) -> int | Tensor:
     return k - 1
 
 
+def cycle_of(k: Tensor) -> Tensor | None:
+    """The steps that come again and again, in the same order, where those of many examples stand side by side.
+
+    Arguments:
+        k: Step of each row, a LongTensor [B T].
+
+    Returns:
+        [T], all different, with T below the number of rows; None where the rows are in no such order.
+    """
+    again = (k[1:] == k[0]).nonzero()
+    if not len(again):
+        return None
+    length = int(again[0]) + 1
+    cycle = k[:length]
+    if len(k) % length or len(cycle.unique()) < length or not bool((k.view(-1, length) == cycle).all()):
+        return None
+    return cycle
+
+
 def by_step(function: Callable[[Tensor, int], Tensor], values: Tensor, k: Tensor) -> Tensor:
     """Applies a function to the rows of each distinct step at once.
 

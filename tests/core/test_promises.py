@@ -12,8 +12,10 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
+from torch.nn import functional
 
 import chainkit
+from chainkit import stacking
 from chainkit.build import build_data, build_model, build_part
 from chainkit.component import HOOKS, Component, Context
 from chainkit.modes import evaluating
@@ -144,22 +146,55 @@ class Built:
         )
 
 
+def count_products(built, monkeypatch) -> list[int]:
+    """The rows of every product with the network's first matrix, from now on."""
+    rows: list[int] = []
+    linear, first = functional.linear, built.model.chain.operator.network.first.affine
+
+    def counted(values, weight, bias=None):
+        if weight is first.weight:
+            rows.append(len(values))
+        return linear(values, weight, bias)
+
+    monkeypatch.setattr(functional, "linear", counted)
+    return rows
+
+
 def walk_evaluations(method):
     """Evaluations of a complete walk: K, and one more where the walk leaves from the data by the operator itself."""
     return K + 1 if method.startswith("walkback") else K
 
 
 @every_method
-def test_training_evaluates_the_network_once_per_state(method):
+def test_training_evaluates_the_network_once_per_state(method, monkeypatch):
     parts, evaluations, rows = METHODS[method]
     built = Built(parts)
-    next(built.trainer().epoch_updates())
-    assert [states for states, _ in built.calls] == [rows] * evaluations
-    steps = [k for _, k in built.calls]
+    updates = built.trainer().epoch_updates()
+    next(updates)  # the first one also tries whether steps can be trained together
+    built.calls.clear()
+    products = count_products(built, monkeypatch)
+    next(updates)
+    assert products == [rows] * evaluations
+    steps = [k for _, k in built.calls[:evaluations]]
     if evaluations == K + 1:
         assert steps == [1, 1, 2, 3, 4, 5]  # s_0 with index 1
     elif evaluations == K:
         assert steps == [5, 4, 3, 2, 1]
+
+
+STACKED = ("walkback", "walkback on bits", "denoising")
+
+
+@every_method
+def test_steps_trained_together_are_evaluated_once_more_without_products(method):
+    parts, evaluations, rows = METHODS[method]
+    built = Built(parts)
+    updates = built.trainer().epoch_updates()
+    next(updates)
+    built.calls.clear()
+    next(updates)
+    together = [(rows * K, "drawn")] if method in STACKED else []
+    assert built.calls[evaluations:] == together
 
 
 @pytest.mark.parametrize("method", ["walkback", "walkback on bits", "denoising", "diffusion, all steps"])
@@ -239,7 +274,8 @@ LOCAL = [
 
 @pytest.mark.parametrize("method", LOCAL)
 @pytest.mark.parametrize("update", ["walk", "step"])
-def test_memory_of_a_local_objective_does_not_grow_with_the_chain(method, update):
+def test_memory_of_a_local_objective_does_not_grow_with_the_chain(method, update, monkeypatch):
+    monkeypatch.setattr(stacking, "CHUNK_BYTES", 6000)  # two or three steps
     parts = METHODS[method][0]
     short, long = (peak(parts, steps, update=update) for steps in (5, 40))
     assert long <= 1.05 * short + 2000  # tables of the steps, of a few numbers each

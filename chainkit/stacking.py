@@ -1,0 +1,155 @@
+"""The steps of a walk, trained as one batch.
+
+A :class:`~chainkit.objective.LocalObjective` asks for no gradient from one step to another: the
+walk may be drawn first, without a graph, and the loss of many of its steps taken together. Each
+network evaluation still happens once (:mod:`chainkit.replay`), on the states and draws of a step by
+step walk. Memory is that of a chunk of steps, whatever the length of the chain.
+
+Whether a model can be trained so is found out, not declared: before the first update its steps are
+evaluated together and one at a time, and every layer's input and every loss must be the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chainkit.batch import Batch
+from chainkit.build import Model
+from chainkit.modes import frozen_statistics
+from chainkit.objective import LocalObjective, Loss
+from chainkit.random import Source
+from chainkit.replay import Evaluation, NotReplayable, Recorder, interleaved, require_close
+from chainkit.states import State, map_state
+from chainkit.transition import Transition
+
+CHUNK_BYTES = 2**24
+"""Largest memory of the layers' outputs of one chunk of steps."""
+
+
+def stacked_losses(model: Model, batch: Batch, source: Source) -> Iterator[Loss]:
+    """The losses of ``LocalObjective.losses``, those of a chunk of steps in one.
+
+    Arguments:
+        model: A model for which :func:`why_not_stacked` finds no reason.
+        batch: The examples.
+        source: Where the random numbers come from.
+    """
+    objective, recorder = _local(model), Recorder(model.chain.operator)
+    walk = objective.transitions(model.chain, model.process, batch, source)
+    while drawn := _draw(walk, recorder):
+        losses, weights = _losses(model, recorder, drawn, batch)
+        yield Loss(value=losses.mean(0) @ weights)
+        del drawn, losses
+
+
+@torch.no_grad()
+def why_not_stacked(model: Model, batch: Batch, source: Source) -> str | None:
+    """Why the steps of this model are to be trained one at a time; None where they can be taken together.
+
+    Arguments:
+        model: The model; nothing in it changes.
+        batch: Examples to try it with.
+        source: Where the random numbers come from.
+    """
+    try:
+        objective, recorder = _local(model), Recorder(model.chain.operator, comparing=True)
+        with frozen_statistics(model):
+            drawn = _draw(objective.transitions(model.chain, model.process, batch, source), recorder)
+            if len(drawn) < 2:
+                return "a walk has one step, or a step fills the memory for many"
+            together, _ = _losses(model, recorder, drawn, batch)
+            for column, (transition, _) in zip(together.T, drawn, strict=True):
+                require_close("the loss", objective.loss(transition), column)
+    except NotReplayable as reason:
+        return str(reason)
+    except Exception as error:  # whatever it is, it is raised again one step at a time, if it is the model's
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _local(model: Model) -> LocalObjective:
+    objective = model.objective
+    if not isinstance(objective, LocalObjective) or type(objective).losses is not LocalObjective.losses:
+        raise NotReplayable(f"{type(objective).__name__} is no function of one transition")
+    return objective
+
+
+@torch.no_grad()
+def _draw(walk: Iterator[Transition], recorder: Recorder) -> list[tuple[Transition, Evaluation]]:
+    """The next steps of a walk, as many as one chunk holds."""
+    drawn: list[tuple[Transition, Evaluation]] = []
+    with recorder.recording() as evaluations:
+        for transition in walk:
+            found = [evaluation for evaluation in evaluations if evaluation.state is transition.state]
+            if not found:
+                raise NotReplayable("the operator was not evaluated at the state of the step")
+            evaluations.clear()
+            drawn.append((transition, found[-1]))
+            if (len(drawn) + 1) * found[-1].bytes > CHUNK_BYTES:
+                break
+    return drawn
+
+
+def _losses(model: Model, recorder: Recorder, drawn: Sequence[tuple[Transition, Evaluation]], batch: Batch) -> tuple[Tensor, Tensor]:
+    """The losses [B, T] of T steps, and the steps' weights [T]."""
+    transitions = [transition for transition, _ in drawn]
+    steps = [_int_step(transition) for transition in transitions]
+    repeated = batch.repeat(len(steps))
+    state = _interleaved([transition.state for transition in transitions])
+    like = _first(state)
+    k = torch.tensor(steps, device=like.device).repeat(batch.rows)
+    with recorder.replaying([evaluation for _, evaluation in drawn]), frozen_statistics(model.chain.operator):
+        kernel = model.chain.operator(state, k, repeated.condition)
+    stack = Transition(
+        k=k,
+        steps=transitions[0].steps,
+        state=state,
+        previous=None if transitions[0].previous is None else _interleaved([transition.previous for transition in transitions]),
+        origin=repeated.origin,
+        condition=repeated.condition,
+        reverse=kernel.at(_temperatures(model, steps, batch.rows, like)),
+    )
+    losses = _local(model).loss(stack).view(batch.rows, len(steps))
+    return losses, losses.new_tensor([transition.weight for transition in transitions])
+
+
+def _int_step(transition: Transition) -> int:
+    if not isinstance(transition.k, int):
+        raise NotReplayable("every example sits at a step of its own")
+    if transition.log_ratio is not None:
+        raise NotReplayable("steps come with their share of log w, whose gradient is that of one step")
+    return transition.k
+
+
+def _temperatures(model: Model, steps: Sequence[int], rows: int, like: Tensor) -> float | Tensor:
+    """T_k of every row, or one number where it is the same at all steps."""
+    temperatures = model.chain.temperatures()
+    if isinstance(temperatures, Tensor):
+        return temperatures[[step - 1 for step in steps]].repeat(rows)
+    chosen = [temperatures[step - 1] for step in steps]
+    return chosen[0] if len(set(chosen)) == 1 else like.new_tensor(chosen).repeat(rows)
+
+
+def _interleaved(states: Sequence[State]) -> State:
+    """States of T steps as one, the rows of one example side by side."""
+    if isinstance(states[0], Tensor):
+        return interleaved(states)
+    if len({len(state) for state in states}) > 1:
+        raise NotReplayable("states differ in shape from step to step")
+    return tuple(_interleaved(parts) for parts in zip(*states, strict=True))
+
+
+def _first(state: State) -> Tensor:
+    """The first tensor of a state."""
+    found: list[Tensor] = []
+
+    def note(part: Tensor) -> Tensor:
+        found.append(part)
+        return part
+
+    map_state(note, state)
+    return found[0]

@@ -1,0 +1,226 @@
+"""Steps trained together give the losses and gradients of steps trained one at a time; where they cannot, they are not."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from chainkit import Batch, Chain, LocalObjective, Network, stacking
+from chainkit.build import Model
+from chainkit.random import seeded
+from chainkit.replay import NotReplayable, Recorder
+from chainkit.stacking import stacked_losses, why_not_stacked
+from chainkit_infusion import Denoising, IncreasingRate, InfusionGaussian, InfusionProcess
+from chainkit_networks import MLP, EncoderDecoder
+from chainkit_priors import GaussianPrior
+from chainkit_walkback import Geometric, HeatedProcess, Walkback, WalkbackGaussian
+
+ROWS, STEPS = 6, 5
+
+
+def batch(shape, rows=ROWS):
+    return Batch.of(torch.rand(rows, *shape, generator=seeded("cpu", 1)).double(), torch.arange(rows) % 3)
+
+
+def infusion(network, shape):
+    prior = GaussianPrior(torch.full(shape, 0.5), torch.full(shape, 0.1))
+    process = InfusionProcess(IncreasingRate(0.1, 0.1))
+    return Model(Chain(prior, InfusionGaussian(network), STEPS), process, Denoising()).double()
+
+
+def walkback(network, shape):
+    prior = GaussianPrior(torch.zeros(shape), torch.ones(shape))
+    chain = Chain(prior, WalkbackGaussian(network, sigma0=0.1), STEPS, temperature=Geometric(1.0, 2.0))
+    return Model(chain, HeatedProcess(), Walkback()).double()
+
+
+def gradients(model):
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def descended(model, losses):
+    """The sum of a stream of losses, its gradients, and the buffers that it leaves."""
+    model.zero_grad()
+    total = 0.0
+    for loss in losses:
+        loss.value.backward()
+        total += float(loss.value.detach())
+    return total, gradients(model), {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+def both_ways(model, examples):
+    """Training step by step and together, from the same state with the same draws."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    one = descended(model, model.objective.losses(model.chain, model.process, examples, source=seeded("cpu", 2)))
+    model.load_state_dict(before)
+    return one, descended(model, stacked_losses(model, examples, seeded("cpu", 2)))
+
+
+NETWORKS = {
+    "mlp": lambda: (MLP((7,), heads=2, hidden=[8, 9]), (7,)),
+    "normalised per step": lambda: (MLP((7,), heads=2, hidden=[8, 9], norm="per-step", steps=STEPS), (7,)),
+    "told the step": lambda: (MLP((7,), heads=2, hidden=[8], step="embedding", steps=STEPS), (7,)),
+    "conditional": lambda: (MLP((7,), heads=2, hidden=[8], step="scalar", steps=STEPS, classes=3), (7,)),
+    "convolutions": lambda: (
+        EncoderDecoder((2, 9, 8), heads=2, channels=[3, 4], hidden=[5], norm="per-step", steps=STEPS),
+        (2, 9, 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("chunk", [1, 2**9, 2**24], ids=["a step at a time", "a few steps", "all steps"])
+@pytest.mark.parametrize("method", [infusion, walkback], ids=["infusion", "walkback"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_losses_gradients_and_statistics_are_those_of_single_steps(network, method, chunk, monkeypatch):
+    monkeypatch.setattr(stacking, "CHUNK_BYTES", chunk)
+    torch.manual_seed(0)
+    net, shape = NETWORKS[network]()
+    model = method(net, shape).train()
+    (loss, slopes, left), (other, together, kept) = both_ways(model, batch(shape))
+    assert other == pytest.approx(loss, rel=1e-12)
+    assert slopes.keys() == together.keys()
+    for name in slopes:
+        torch.testing.assert_close(together[name], slopes[name], rtol=1e-9, atol=1e-11, msg=lambda text, name=name: f"{name}: {text}")
+    for name in left:
+        torch.testing.assert_close(kept[name], left[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", [infusion, walkback], ids=["infusion", "walkback"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_shipped_networks_are_found_fit_and_left_unchanged(network, method):
+    torch.manual_seed(0)
+    net, shape = NETWORKS[network]()
+    model = method(net, shape).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert why_not_stacked(model, batch(shape), seeded("cpu", 3)) is None
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not gradients(model)
+
+
+def test_the_weight_of_a_step_is_kept():
+    """A process of a stranger, whose steps weigh differently."""
+
+    class Weighing(InfusionProcess):
+        def walk(self, chain, examples, **settings):
+            for transition in super().walk(chain, examples, **settings):
+                yield attrs.evolve(transition, weight=1.0 + transition.k)
+
+    torch.manual_seed(0)
+    model = infusion(MLP((7,), heads=2, hidden=[8]), (7,))
+    model.process = Weighing(IncreasingRate(0.1, 0.1))
+    (loss, slopes, _), (other, together, _) = both_ways(model, batch((7,)))
+    assert other == pytest.approx(loss, rel=1e-12)
+    for name in slopes:
+        torch.testing.assert_close(together[name], slopes[name], rtol=1e-9, atol=1e-11)
+
+
+class Odd(Network):
+    """A network of a stranger: two layers, and something between them."""
+
+    def __init__(self, between) -> None:
+        super().__init__()
+        self.first, self.between, self.last = nn.Linear(7, 8), between, nn.Linear(8, 14)
+
+    def forward(self, state, k, condition=None):
+        return self.last(self.between(self.first(state))).view(len(state), 2, 7).unbind(1)
+
+    def bias_heads(self, biases):
+        raise NotImplementedError
+
+
+class Centred(nn.Module):
+    def forward(self, values):
+        return values - values.mean(0)
+
+
+class FunctionalDropout(nn.Module):
+    def forward(self, values):
+        return functional.dropout(values, 0.5, training=self.training)
+
+
+class Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.eye(8))
+
+    def forward(self, values):
+        return values @ self.matrix
+
+
+class Unstackable(Odd):
+    def forward(self, state, k, condition=None):
+        if isinstance(k, torch.Tensor):
+            raise TypeError("one step at a time, please")
+        return super().forward(state, k, condition)
+
+
+class Branching(Odd):
+    """The last step goes through the middle layer twice."""
+
+    def forward(self, state, k, condition=None):
+        hidden = self.between(self.first(state))
+        if isinstance(k, int) and k == STEPS:
+            hidden = self.between(hidden)
+        return self.last(hidden).view(len(state), 2, 7).unbind(1)
+
+
+STRANGE = {
+    "dropout": (lambda: Odd(nn.Dropout(0.5)), "random"),
+    "dropout that no module shows": (lambda: Odd(FunctionalDropout()), "random"),
+    "batch normalisation of all steps": (lambda: Odd(nn.BatchNorm1d(8)), "depends on what else"),
+    "statistics of the batch that no module shows": (lambda: Odd(Centred()), "depends on what else"),
+    "a product of its own": (lambda: Odd(Product()), "Product.matrix"),
+    "in place": (lambda: Odd(nn.ReLU(inplace=True)), "in place"),
+    "no tensor of steps": (lambda: Unstackable(nn.Tanh()), "one step at a time, please"),
+    "other layers at other steps": (lambda: Branching(nn.Linear(8, 8)), "same layers"),
+}
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_a_network_that_cannot_be_evaluated_together_is_found_out(case):
+    make, reason = STRANGE[case]
+    torch.manual_seed(0)
+    model = infusion(make(), (7,)).train()
+    found = why_not_stacked(model, batch((7,), 32), seeded("cpu", 3))
+    assert found is not None
+    assert reason in found
+
+
+def test_an_objective_of_whole_walks_is_left_alone():
+    model = walkback(MLP((7,), heads=2, hidden=[8]), (7,))
+    model.objective = Unlocal()
+    assert why_not_stacked(model, batch((7,)), seeded("cpu", 3)) == "Unlocal is no function of one transition"
+
+
+class Unlocal(LocalObjective):
+    """Local by type, with a stream of losses of its own."""
+
+    def loss(self, transition):
+        return -transition.reverse.log_prob(transition.previous)
+
+    def losses(self, chain, process, batch, *, source=None):
+        yield from super().losses(chain, process, batch, source=source)
+
+
+def test_layers_are_themselves_again_after_an_error():
+    network = Unstackable(nn.Tanh())
+    model = infusion(network, (7,))
+    recorder = Recorder(model.chain.operator)
+    with pytest.raises(RuntimeError, match="in between"), recorder.recording():
+        raise RuntimeError("in between")
+    assert "forward" not in vars(model.chain.operator)
+    assert all("forward" not in vars(module) for module in network.modules())
+
+
+def test_what_was_recorded_at_other_states_is_refused():
+    torch.manual_seed(0)
+    net = MLP((7,), heads=2, hidden=[8]).double()
+    recorder = Recorder(net, comparing=True)
+    with torch.no_grad(), recorder.recording() as evaluations:
+        for _ in range(2):
+            net(torch.rand(3, 7).double(), 1)
+    with pytest.raises(NotReplayable, match="depends on what else"), recorder.replaying(evaluations):
+        net(torch.rand(6, 7).double(), 1)
