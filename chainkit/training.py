@@ -19,11 +19,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from chainkit.build import Model
 from chainkit.bundle import Tensors
 from chainkit.data import Data
+from chainkit.distributed import current, lead, shared
+from chainkit.diagnosis import Watched, broken_parameter, explained, replay
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.random import seeded
 from chainkit.recipe.schema import TrainTable
+from chainkit.sharing import sum_gradients, sum_metrics
+from chainkit.snapshot import Snapshot
 
 
 @attrs.define
@@ -138,7 +142,8 @@ class Trainer:
         """Makes the updates left in the present epoch, yielding the loss of each.
 
         Raises:
-            NonFiniteError: A loss is not finite; the update was not applied.
+            NonFiniteError: A loss, gradient or parameter is not finite; all is as it was before the
+                update, which was replayed to say where the trouble begins (:mod:`chainkit.diagnosis`).
         """
         size = len(self.data.split("train"))
         order = torch.randperm(size, generator=seeded("cpu", self.seed, "order", self.progress.epoch))
@@ -156,16 +161,31 @@ class Trainer:
 
     def _update(self, batches: tuple[Tensor, ...]) -> _Descent:
         self.model.train()
-        update = self.progress.update
-        self.optimisers.scale_rates(self.decay(update, self.total_updates))
-        descent = _Descent(self, 1 / len(batches))
-        for number, index in enumerate(batches):
-            batch = self.data.batch("train", index, seeded(self.device, self.seed, "preparation", update, number), self.device)
-            source = seeded(self.device, self.seed, "walk", update, number)
-            descent.follow(self.model.objective.losses(self.model.chain, self.model.process, batch, source=source))
-        descent.finish()
+        self.optimisers.scale_rates(self.decay(self.progress.update, self.total_updates))
+        before = Snapshot(self.model, self.optimisers)
+        try:
+            descent = self._descend(batches, before)
+        except NonFiniteError as error:
+            before.restore()
+            before.complete()
+            finding = lead(lambda: replay(lambda watch: self._descend(batches, before, watch.losses), self.model, self.data))
+            before.restore()
+            raise shared(explained(error, finding, self._where)) from error
         if self.average is not None:
             self.average.update_parameters(self.model)
+        return descent
+
+    def _descend(self, batches: tuple[Tensor, ...], before: Snapshot, watched: Watched = lambda losses: losses) -> _Descent:
+        group, rows, update = current(), len(batches[0]), self.progress.update
+        part = group.part(rows)
+        descent = _Descent(self, len(part) / rows / len(batches), before)
+        for number, index in enumerate(batches):
+            preparation = group.source(seeded(self.device, self.seed, "preparation", update, number), rows)
+            batch = self.data.batch("train", index[part.start : part.stop], preparation, self.device)
+            source = group.source(seeded(self.device, self.seed, "walk", update, number), rows)
+            descent.follow(watched(self.model.objective.losses(self.model.chain, self.model.process, batch, source=source)))
+        descent.finish()
+        descent.metrics = sum_metrics(descent.metrics, len(part) / rows)
         return descent
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
@@ -173,12 +193,27 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.settings.precision == "bfloat16")
 
     def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
-        """All that a checkpoint holds: groups of tensors and JSON data."""
+        """All that a checkpoint holds: groups of tensors and JSON data.
+
+        Raises:
+            NonFiniteError: The last update has made a parameter that is not finite.
+        """
+        self._require_finite()
         optimizer, numbers = self.optimisers.state()
         groups = {"model": module_tensors(self.model), "optimizer": optimizer}
         if self.average is not None:
             groups["average"] = module_tensors(self.average)
         return groups, {"progress": attrs.asdict(self.progress), "optimizer": numbers}
+
+    def _require_finite(self) -> None:
+        try:
+            self.optimisers.require_finite()
+        except NonFiniteError as error:
+            raise explained(error, broken_parameter(self.model), self._where) from error
+
+    @property
+    def _where(self) -> dict[str, int]:
+        return {"update": self.progress.update, "epoch": self.progress.epoch}
 
     def restore(self, groups: dict[str, Tensors], state: dict[str, Any]) -> None:
         """Puts back what ``state`` gave."""
@@ -193,8 +228,9 @@ class Trainer:
 class _Descent:
     """Follows streams of losses, calling backward on each as it comes and updating where due."""
 
-    def __init__(self, trainer: Trainer, scale: float) -> None:
+    def __init__(self, trainer: Trainer, scale: float, before: Snapshot) -> None:
         self.trainer = trainer
+        self.before = before
         self.optimisers = trainer.optimisers
         self.per_step = trainer.settings.update == "step"
         self.scale = scale
@@ -208,6 +244,7 @@ class _Descent:
             with self.trainer.autocast():
                 due = self._backward(losses)
             if due is not None:
+                self.before.complete()
                 self._apply(due)
 
     def _backward(self, losses: Iterator[Loss]) -> str | None:
@@ -228,19 +265,14 @@ class _Descent:
         return None
 
     def finish(self) -> None:
+        if len(self.touched) > 1:
+            self.before.complete()
         for name in list(self.touched):
             self._apply(name)
 
     def _apply(self, name: str) -> None:
-        value = float(self.touched.pop(name))
-        if not math.isfinite(value):
-            progress = self.trainer.progress
-            raise NonFiniteError(
-                f"the loss of {name} is {value} at update {progress.update} of epoch {progress.epoch}; "
-                "this update was not applied. A lower learning rate or train.clip_norm may help"
-            )
-        self.total += value
-        self.optimisers.apply(name)
+        loss = sum_gradients(self.optimisers.parameters(name), self.touched.pop(name))
+        self.total += self.optimisers.apply(name, loss)
 
 
 def module_tensors(module: torch.nn.Module) -> Tensors:
