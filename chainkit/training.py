@@ -19,8 +19,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from chainkit.build import Model
 from chainkit.bundle import Tensors
 from chainkit.data import Data
-from chainkit.distributed import current, lead, shared
 from chainkit.diagnosis import Watched, broken_parameter, explained, replay
+from chainkit.distributed import current, lead, shared
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
