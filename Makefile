@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+DOCS := $(VENV)/.documented
 
-.PHONY: run test check mutation clean
+.PHONY: run test check docs mutation clean
 
 run: $(STAMP)
 	$(VENV)/bin/chainkit run recipes/infusion_digits.toml
@@ -16,6 +17,10 @@ check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# Every warning is an error: a link that leads nowhere, a name that the code does not have.
+docs: $(DOCS)
+	$(VENV)/bin/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+
 # Hours: every small mistake in a formula, one at a time. Stopped and started again, it goes on where it was.
 mutation: $(STAMP)
 	$(VENV)/bin/python tests/mutation/run.py --record
@@ -25,5 +30,9 @@ $(STAMP): pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $(STAMP)
 
+$(DOCS): $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $(DOCS)
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache docs/_build docs/api

@@ -7,6 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 API_VERSION = 1
+"""The version of the interfaces that plugins are written for; a plugin's ``chainkit_api`` is a range that holds it."""
 
 _HOME = {
     "Batch": "batch",

@@ -57,6 +57,9 @@ def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
         groups: Groups of named tensors, one file each.
         state: JSON data.
 
+    A process that is killed may leave ``.NAME.tmp``, and ``.NAME.old`` in place of an existing bundle;
+    :func:`chainkit.files.tidy` puts that right.
+
     Raises:
         OSError: The disk is full or not writable; an existing bundle is intact, no temporary file left.
     """
@@ -83,12 +86,12 @@ def write_bundle(path: Path, groups: Mapping[str, Tensors], state: Any) -> None:
 def _replace(temporary: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        os.rename(path, old)
     try:
+        if path.exists():
+            os.rename(path, old)
         os.rename(temporary, path)
         sync(path.parent)
-    except OSError:
+    except BaseException:  # a second SIGINT, too
         if old.exists():
             shutil.rmtree(path, ignore_errors=True)
             os.rename(old, path)

@@ -142,6 +142,22 @@ class NoiseLevel(ABC):
         """sigma^2, the variance of the noise injected at temperature 1, in squared model units."""
 
 
+class WholeBatch:
+    """Of any part of a model: it must see all rows of a batch at once, so that several processes cannot share them out.
+
+    Parts treat the rows of a batch as independent, or sum over all of them by :func:`chainkit.distributed.current`,
+    unless they state this.
+    """
+
+
+class Divisible:
+    """Of an estimator: its work lies in pieces that it hands to the journal of its examples.
+
+    All processes then take part: each runs the estimator, works out some of the pieces and gets
+    the others. Any other estimator is run by one process alone.
+    """
+
+
 class RealStates:
     """States are real vectors with a density."""
 

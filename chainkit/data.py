@@ -30,9 +30,9 @@ SUMMARY_ELEMENTS = 2**22
 
 
 class Preparation(ABC):
-    """From raw values to model units.
+    """From raw values to model units; subclasses set the fields.
 
-    Arguments (set by subclasses):
+    Arguments:
         states: The capability of what comes out, ``RealStates`` or ``BinaryStates``.
         words: What is done, for tables: "scaled by 1/256, uniform noise of width 1/256".
         bin_width: w, the width of one quantisation bin in model units, 1 for masses on {0, 1};
@@ -283,5 +283,12 @@ class Examples:
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """The examples in batches of at most ``rows``, prepared with random numbers of their own."""
-        for index in self.index.split(rows):
-            yield self.data.batch(self.split, index, self.source(index, "preparation"), self.device)
+        yield from map(self.batch, self.index.split(rows))
+
+    def batch(self, index: Tensor) -> Batch:
+        """Some of the examples as one batch.
+
+        Arguments:
+            index: Which.
+        """
+        return self.data.batch(self.split, index, self.source(index, "preparation"), self.device)

@@ -7,6 +7,9 @@ the command line is a bug of chainkit (or of a plugin) and leaves with 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class ChainkitError(Exception):
     """Base of all expected errors. ``exit_code`` is what the command line leaves with."""
@@ -52,15 +55,30 @@ class CheckpointError(ChainkitError):
 
 
 class NonFiniteError(ChainkitError):
-    """A loss, gradient or estimate that is not a finite number."""
+    """A loss, gradient, parameter or estimate that is not a finite number.
+
+    Arguments:
+        message: What is not finite, and where.
+        report: The same as JSON data, where training was replayed to find out.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class RunBusyError(ChainkitError):
     """A run directory that another process holds."""
 
     exit_code = 6
+
+
+class ProcessLostError(ChainkitError):
+    """One of several processes of a run has ended or cannot be reached; the run can be resumed."""
+
+    exit_code = 7
 
 
 class Interrupted(ChainkitError):
@@ -73,3 +91,6 @@ class Interrupted(ChainkitError):
     def __init__(self, signal: int, message: str = "interrupted") -> None:
         super().__init__(message)
         self.exit_code = 128 + signal
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Interrupted, (self.exit_code - 128, str(self)), self.__dict__

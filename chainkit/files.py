@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from chainkit.errors import RunBusyError
+
+LOCK = "lock"
+"""The file in a folder that the process which works there holds."""
 
 
 @contextmanager
@@ -25,6 +32,71 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or folder in one step as far as its name goes: a process that is killed leaves no half of it under that name.
+
+    Arguments:
+        path: What to remove.
+
+    Raises:
+        OSError: It cannot be removed; it is intact then.
+    """
+    if path.is_dir() and not path.is_symlink():
+        temporary = path.with_name(f".{path.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.rename(path, temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def tidy(folder: Path) -> None:
+    """Ends what a killed writer left half done: what had to make way for its successor comes back if that is not there.
+
+    Arguments:
+        folder: Where nobody else writes; it need not exist. What is called ``.NAME.old`` and
+            ``.NAME.tmp`` there is taken for ours.
+
+    Raises:
+        OSError: The disk is not writable.
+    """
+    with naming(folder):
+        for old in sorted(folder.glob(".*.old")):
+            path = folder / old.name.removeprefix(".").removesuffix(".old")
+            if path.exists():
+                shutil.rmtree(old)
+            else:
+                os.rename(old, path)
+        for temporary in folder.glob(".*.tmp"):
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process; the lock goes with the process, however it ends.
+
+    Arguments:
+        folder: The folder, which exists. Its lock file stays there.
+
+    Raises:
+        RunBusyError: Another process holds it, or has just removed it.
+        OSError: The disk is full or not writable.
+    """
+    lock = folder / LOCK
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            own = os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except (BlockingIOError, FileNotFoundError):
+            own = False
+        if not own:
+            raise RunBusyError(f"{folder}: in use by another process")
+        yield
 
 
 def write_file(path: Path, content: bytes) -> None:

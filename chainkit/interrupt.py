@@ -3,39 +3,106 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from chainkit.errors import Interrupted
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""The signals that ask to stop."""
+
 _received: list[int] = []
+_deferred = False
 
 
 def poll() -> None:
     """Called by every long loop where it can stop.
 
     Raises:
-        Interrupted: A signal asked to stop.
+        Interrupted: A signal asked to stop, and it is not put off.
     """
-    if _received:
-        raise Interrupted(_received[0], f"stopped by {signal.Signals(_received[0]).name}")
+    if _received and not _deferred:
+        raise interruption(_received[0])
+
+
+def asked() -> int | None:
+    """The signal that asked to stop, if one did, put off or not."""
+    return _received[0] if _received else None
+
+
+def interruption(number: int) -> Interrupted:
+    """What is raised where a signal asks to stop.
+
+    Arguments:
+        number: The signal.
+    """
+    return Interrupted(number, f"stopped by {signal.Signals(number).name}")
+
+
+@contextmanager
+def deferring(put_off: bool) -> Iterator[None]:
+    """Whether, within it, no loop stops by itself, since several processes must stop at the same place.
+
+    Arguments:
+        put_off: Whether that is so; what was said outside does not count within.
+    """
+    global _deferred
+    before, _deferred = _deferred, put_off
+    try:
+        yield
+    finally:
+        _deferred = before
 
 
 def _note(number: int, frame: FrameType | None) -> None:
     if _received:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
     _received.append(number)
 
 
+def _note_first(number: int, frame: FrameType | None) -> None:
+    if not _received:
+        _received.append(number)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
+
+
 @contextmanager
-def handling_signals() -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM ask loops to stop; a second one stops at once."""
-    previous = {number: signal.signal(number, _note) for number in (signal.SIGINT, signal.SIGTERM)}
+def handling_signals(*, insisting: bool = True) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM ask loops to stop.
+
+    Arguments:
+        insisting: Whether a second one stops at once; a launcher that passes signals on may repeat them.
+    """
     _received.clear()
+    with _handled_by(_note if insisting else _note_first, *STOPPING):
+        yield
+    _received.clear()
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """While inside, SIGTERM ends what is done as SIGINT does, by a KeyboardInterrupt with the signal's number.
+
+    This is for what comes before and after the loops that can stop: imports, above all. A thread other than
+    the main one cannot handle signals, and leaves things as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _handled_by(_end, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        _received.clear()
+        for number, before in previous.items():
+            signal.signal(number, before)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from chainkit.bundle import read_bundle, write_bundle
+from chainkit.distributed import current, each
 from chainkit.errors import CheckpointError
 
 SECONDS = 5.0
@@ -32,6 +33,15 @@ class Journal:
             compute: Works it out; a tensor on the CPU.
         """
         return compute()
+
+    def keep_each(self, pieces: Sequence[Callable[[], Tensor]]) -> Iterator[Tensor]:
+        """The next pieces, which do not need each other; several processes share out the work, and all get all.
+
+        Arguments:
+            pieces: Each works out one; a tensor on the CPU.
+        """
+        for first in range(0, len(pieces), current().size):
+            yield from each(pieces[first : first + current().size])
 
 
 class FileJournal(Journal):
@@ -70,9 +80,14 @@ class FileJournal(Journal):
             self.write()
         return piece
 
+    def keep_each(self, pieces: Sequence[Callable[[], Tensor]]) -> Iterator[Tensor]:
+        known = min(len(self._kept), len(pieces))
+        yield from (self._kept.popleft() for _ in range(known))
+        yield from (self.keep(lambda piece=piece: piece) for piece in super().keep_each(pieces[known:]))  # type: ignore[misc]
+
     def write(self) -> None:
-        """Writes the pieces that are not on the disk yet."""
-        if self._new:
+        """Writes the pieces that are not on the disk yet; of several processes, the leader does."""
+        if self._new and current().leads:
             pieces = {f"{number:09d}": piece for number, piece in enumerate(self._new)}
             write_bundle(self._bundle(self._written), {"pieces": pieces}, {})
         self._written, self._since = self._written + len(self._new), time.monotonic()

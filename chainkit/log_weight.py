@@ -16,7 +16,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from chainkit.batch import Batch
 from chainkit.chain import Chain
 from chainkit.data import Examples
 from chainkit.interrupt import poll
@@ -54,7 +53,7 @@ def over_walks(
 
     Walks come in blocks of at most 250 per example, each block with random numbers of its own, so
     that the figures do not depend on how many rows are walked at once. Blocks are kept in the
-    examples' journal.
+    examples' journal, by which several processes share them out.
 
     Arguments:
         reduction: What is wanted of a walk.
@@ -68,20 +67,19 @@ def over_walks(
         A tensor [examples, walks, ...] on the CPU.
     """
     block = min(walks, WALKS_PER_BLOCK)
-    found = []
+    places = [range(start, min(start + block, walks)) for start in range(0, walks, block)]
+    parts = examples.index.split(max(1, max_rows // block))
     with evaluating(chain, process):
-        for batch in examples.batches(max(1, max_rows // block)):
-            blocks = []
-            for start in range(0, walks, block):
-                poll()
-                compute = partial(_block, reduction, chain, process, examples, batch, range(start, min(start + block, walks)))
-                blocks.append(examples.journal.keep(compute))
-            found.append(torch.cat(blocks, 1))
-    return torch.cat(found)
+        walked = partial(_block, reduction, chain, process, examples)
+        pieces = [partial(walked, index, place) for index in parts for place in places]
+        found = list(examples.journal.keep_each(pieces))
+    rows = [torch.cat(found[first : first + len(places)], 1) for first in range(0, len(found), len(places))]
+    return torch.cat(rows)
 
 
-def _block(reduction: Reduction, chain: Chain, process: ForwardProcess, examples: Examples, batch: Batch, places: range) -> Tensor:
-    assert batch.index is not None
-    source = examples.source(batch.index, "walks", places.start, rows=len(places))
+def _block(reduction: Reduction, chain: Chain, process: ForwardProcess, examples: Examples, index: Tensor, places: range) -> Tensor:
+    poll()
+    batch = examples.batch(index)
+    source = examples.source(index, "walks", places.start, rows=len(places))
     reduced = reduction(process.walk(chain, batch.repeat(len(places)), source=source, with_log_ratio=True))
     return reduced.unflatten(0, (len(batch), len(places))).cpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,20 +68,53 @@ class Optimisers:
         """The present learning rate of the first set."""
         return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
 
-    def apply(self, name: str) -> None:
+    def apply(self, name: str, loss: Tensor | None = None) -> float:
         """Clips the gradient of a set, updates its parameters and forgets the gradient.
 
+        The loss, the norm of the gradient and the largest parameter are read from the device at once.
+
+        Arguments:
+            name: The set.
+            loss: What the gradient is of, a scalar, or None.
+
+        Returns:
+            The loss; 0 without one.
+
         Raises:
-            NonFiniteError: The norm of the gradient is not finite; nothing is updated.
+            NonFiniteError: One of the three is not finite; nothing is updated.
         """
         optimizer, parameters = self.optimizers[name], self.sets[name]
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-        if not torch.isfinite(norm):
-            raise NonFiniteError(f"the gradient of {name} has norm {float(norm)}; this update was not applied")
+        value = self._read(name, torch.zeros_like(norm) if loss is None else loss, norm)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        return value
+
+    def _read(self, name: str, loss: Tensor, norm: Tensor) -> float:
+        largest = torch.nn.utils.get_total_norm([parameter.detach() for parameter in self.sets[name]], math.inf)
+        numbers = torch.stack([number.detach().double().to(largest.device) for number in (loss, norm, largest)]).tolist()
+        words = ("the loss of {} is {}", "the gradient of {} has norm {}", "the largest parameter of {} is {}")
+        for number, text in zip(numbers, words, strict=True):
+            if not math.isfinite(number):
+                raise NonFiniteError(text.format(name, number))
+        return float(numbers[0])
+
+    def require_finite(self) -> None:
+        """Makes sure that the parameters are finite after the last update.
+
+        Raises:
+            NonFiniteError: One is not.
+        """
+        for name in self.sets:
+            zero = torch.zeros(())
+            self._read(name, zero, zero)
+
+    def forget_gradients(self) -> None:
+        """Drops the gradients of all sets."""
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The state of all optimisers, as named tensors and JSON data."""

@@ -6,9 +6,12 @@ Nothing in chainkit draws from torch's global generator. Every draw takes a *sou
   resumed run draws what an uninterrupted one would have drawn;
 - :class:`Rows`, one generator for every block of rows, for figures about single examples: what is
   drawn for one example does not depend on which others share its batch;
+- :class:`Share`, the generator of a batch whose rows several processes share out: each draws the
+  numbers of the whole batch and keeps its own, so that nothing depends on how many there are;
 - ``None``, torch's global generator, for use at the prompt.
 
-Operators and distributions draw through :func:`normal` and :func:`uniform`, which take all three.
+Operators and distributions draw through :func:`normal` and :func:`uniform`, which take all of them.
+What the rows of a batch have in common, such as one step for all, is drawn from :func:`common`.
 """
 
 from __future__ import annotations
@@ -37,7 +40,28 @@ class Rows:
         return len(self.generators) * self.rows
 
 
-Source: TypeAlias = Union[torch.Generator, Rows, None]
+class Share:
+    """Some rows of a batch whose random numbers come from one generator.
+
+    Draws for m times as many rows are those of m rows in the place of each, side by side, as
+    ``Batch.repeat`` puts them.
+
+    Arguments:
+        generator: The generator of the whole batch, on the device of the draws.
+        part: Which rows of the batch are here, at least one.
+        rows: Rows of the whole batch.
+    """
+
+    def __init__(self, generator: torch.Generator, part: range, rows: int) -> None:
+        self.generator = generator
+        self.part = part
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+
+Source: TypeAlias = Union[torch.Generator, Rows, Share, None]
 
 
 def seed_of(*key: int | str) -> int:
@@ -56,7 +80,23 @@ def seeded(device: torch.device | str, *key: int | str) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed_of(*key))
 
 
+def common(source: Source) -> torch.Generator | None:
+    """Where to draw what all rows of a batch have in common: the same for all, in every process.
+
+    Arguments:
+        source: The source of the batch.
+
+    Raises:
+        ValueError: Every row has a source of its own, so that nothing is common to them.
+    """
+    if isinstance(source, Rows):
+        raise ValueError("rows with random numbers of their own have no draw in common")
+    return source.generator if isinstance(source, Share) else source
+
+
 def _fill(method: str, out: Tensor, source: Source) -> Tensor:
+    if isinstance(source, Share):
+        return _fill_share(method, out, source)
     if not isinstance(source, Rows):
         return getattr(out, method)(generator=source)
     if len(out) != len(source):
@@ -64,6 +104,15 @@ def _fill(method: str, out: Tensor, source: Source) -> Tensor:
     for block, generator in zip(out.split(source.rows), source.generators, strict=True):
         getattr(block, method)(generator=generator)
     return out
+
+
+def _fill_share(method: str, out: Tensor, source: Share) -> Tensor:
+    times, odd = divmod(len(out), len(source))
+    if odd:
+        raise ValueError(f"a source for {len(source)} rows cannot fill {len(out)} rows")
+    whole = out.new_empty(source.rows * times, *out.shape[1:])
+    getattr(whole, method)(generator=source.generator)
+    return out.copy_(whole[source.part.start * times : source.part.stop * times])
 
 
 def normal(like: Tensor, source: Source = None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from chainkit.data import Data
 from chainkit.errors import CheckpointError, RecipeError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import to_json, write_evaluation
+from chainkit.files import remove
 from chainkit.host import Host
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
@@ -150,7 +150,7 @@ class Run:
         keep = {path.name, self.trainer.progress.best_checkpoint}
         older = [old for old in self.directory.saved() if old.name not in keep]
         for old in older[: max(0, len(older) - self.recipe.train.checkpoints + 1)]:
-            shutil.rmtree(old)
+            remove(old)
         return path
 
     def _plugin_states(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import itertools
 import json
@@ -25,7 +24,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,11 @@ import torch
 
 import chainkit
 from chainkit.bundle import verify
-from chainkit.errors import CheckpointError, RecipeError, RunBusyError
-from chainkit.files import write_text
+from chainkit.errors import CheckpointError, RecipeError
+from chainkit.files import LOCK, locked, tidy, write_text
+
+_UNFINISHED = {LOCK, "recipe.toml", "environment.json", ".recipe.toml.tmp", ".environment.json.tmp", ".resolved.toml.tmp"}
+"""All that a directory can hold whose making was killed; ``resolved.toml`` makes it a run."""
 
 
 def fresh_path(root: Path, name: str) -> Path:
@@ -65,37 +67,53 @@ class RunDirectory:
             raise CheckpointError(f"{path}: not a run directory (it has no resolved.toml)")
 
     @classmethod
-    def create(cls, path: Path, given: str, resolved: str, environment: dict[str, Any]) -> RunDirectory:
-        """Makes the directory of a new run.
+    @contextmanager
+    def making(cls, path: Path, given: str, resolved: str, environment: dict[str, Any]) -> Iterator[RunDirectory]:
+        """Makes the directory of a new run, and holds it while inside; if that fails, nothing is left behind.
+
+        One whose making was killed is made anew.
+
+        Arguments:
+            path: The directory to be.
+            given: The recipe's text as it was given.
+            resolved: The recipe's text with every default written out.
+            environment: What ``environment.json`` says.
 
         Raises:
             RecipeError: The path exists and is not an empty folder; nothing in it is touched.
-            OSError: The disk is full or not writable; nothing is left behind.
+            RunBusyError: Another process is making it.
+            OSError: The disk is full or not writable.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RecipeError(f"{path}: exists; continue it with `chainkit resume {path}`, or choose another --out")
-        path.mkdir(parents=True, exist_ok=True)
+        _refuse_taken(path)
         try:
-            write_text(path / "recipe.toml", given)
-            write_text(path / "environment.json", json.dumps(environment, indent=1))
-            write_text(path / "resolved.toml", resolved)
+            path.mkdir(parents=True, exist_ok=True)
+            with locked(path):
+                _refuse_taken(path)  # by a process that was quicker
+                try:
+                    write_text(path / "recipe.toml", given)
+                    write_text(path / "environment.json", json.dumps(environment, indent=1))
+                    write_text(path / "resolved.toml", resolved)
+                    yield cls(path)
+                except BaseException:
+                    shutil.rmtree(path, ignore_errors=True)
+                    raise
         except OSError:
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                path.rmdir()  # without room for the lock it is empty
             raise
-        return cls(path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the run for this process; the lock goes with the process, however it ends.
 
+        What a killed writer left half done is put right first.
+
         Raises:
             RunBusyError: Another process holds it.
         """
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunBusyError(f"{self.path}: in use by another process") from None
+        with locked(self.path):
+            for folder in (self.path, self.checkpoints):
+                tidy(folder)
             yield
 
     def saved(self) -> list[Path]:
@@ -124,6 +142,13 @@ class RunDirectory:
         if complaints:
             raise CheckpointError("\n".join([*complaints, f"{self.checkpoints}: no checkpoint is sound"]))
         return None, complaints
+
+
+def _refuse_taken(path: Path) -> None:
+    present = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    unfinished = LOCK in present and present <= _UNFINISHED
+    if path.exists() and (not path.is_dir() or (present and not unfinished)):
+        raise RecipeError(f"{path}: exists; continue it with `chainkit resume {path}`, or choose another --out")
 
 
 def _git(*arguments: str) -> str | None:

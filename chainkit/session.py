@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,12 +42,9 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
     """
     checked_recipe = read_recipe(recipe, host.registry, overrides)
     environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
-    directory = RunDirectory.create(path, recipe.read_text(encoding="utf-8"), resolved_text(checked_recipe), environment)
-    try:
+    given, resolved = recipe.read_text(encoding="utf-8"), resolved_text(checked_recipe)
+    with RunDirectory.making(path, given, resolved, environment) as directory:
         return prepare_run(directory, host, reporter)
-    except BaseException:
-        shutil.rmtree(path)
-        raise
 
 
 class Session:

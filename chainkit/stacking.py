@@ -12,7 +12,6 @@ evaluated together and one at a time, and every layer's input and every loss mus
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor

@@ -38,6 +38,13 @@ class RunningStatistics(ABC):
         """Forgets what was averaged so far."""
 
 
+class SharedStatistics:
+    """Of a module that normalises by batch statistics: the batch is that of all processes together.
+
+    It sums over the rows of all of them by ``chainkit.distributed.current().total``.
+    """
+
+
 def normalisers(module: nn.Module) -> list[_BatchNorm | RunningStatistics]:
     """The parts of a module that keep running statistics of their batches."""
     return [part for part in module.modules() if isinstance(part, (_BatchNorm, RunningStatistics)) and part.track_running_stats]
@@ -56,7 +63,8 @@ def recompute_statistics(chain: Chain, process: ForwardProcess, batch: Batch, *,
         chain: The chain.
         process: The forward process that draws the training walks. Only normalisers change, those
             of the chain and those of networks that the process owns; nothing happens if there are none.
-        batch: Training examples, as many as memory allows; the statistics are theirs.
+        batch: Training examples, as many as memory allows; the statistics are theirs. Several
+            processes share them out.
         source: Where the random numbers come from.
     """
     walked = nn.ModuleList([chain, process])

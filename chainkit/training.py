@@ -7,9 +7,9 @@ torch's global generator, so that a run that was killed and resumed is the run t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import attrs
 import torch
@@ -20,62 +20,19 @@ from chainkit.batch import Batch
 from chainkit.build import Model
 from chainkit.bundle import Tensors
 from chainkit.data import Data
+from chainkit.diagnosis import Watch, broken_parameter, explained, replay
+from chainkit.distributed import current, lead, shared
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
-from chainkit.random import seeded
+from chainkit.progress import Progress
+from chainkit.random import Source, seeded
 from chainkit.recipe.schema import TrainTable
+from chainkit.sharing import sum_gradients, sum_metrics
+from chainkit.snapshot import Snapshot
 from chainkit.stacking import stacked_losses, why_not_stacked
 
-
-@attrs.define
-class Progress:
-    """Where training stands; plain numbers, kept in every checkpoint.
-
-    Arguments:
-        update: Updates done.
-        epoch: Epochs finished.
-        position: Batches done in the present epoch.
-        loss: Sum of the losses since the last line of the metrics.
-        losses: How many they are.
-        metrics: Sum and number of every metric of the losses since then.
-        best: Best validation figure so far.
-        best_checkpoint: Name of the checkpoint that it belongs to.
-        stale: Validations since then.
-        closed: Epochs whose validation and checkpoint are done.
-        stopped: Whether early stopping ended training.
-        stacked: Whether the steps of a walk are trained together (:mod:`chainkit.stacking`); None
-            until the first update finds out.
-    """
-
-    update: int = 0
-    epoch: int = 0
-    position: int = 0
-    loss: float = 0.0
-    losses: int = 0
-    metrics: dict[str, tuple[float, int]] = attrs.field(factory=dict)
-    best: float | None = None
-    best_checkpoint: str | None = None
-    stale: int = 0
-    closed: int = 0
-    stopped: bool = False
-    stacked: bool | None = None
-
-    def note(self, loss: float, metrics: Mapping[str, list[Tensor]]) -> None:
-        """Adds what one update found."""
-        self.loss += loss
-        self.losses += 1
-        for name, values in metrics.items():
-            total, count = self.metrics.get(name, (0.0, 0))
-            self.metrics[name] = (total + float(torch.stack(values).sum()), count + len(values))
-
-    def take(self) -> dict[str, float]:
-        """The mean loss and metrics since they were last taken."""
-        means = {name: total / count for name, (total, count) in self.metrics.items()}
-        if self.losses:
-            means["loss"] = self.loss / self.losses
-        self.loss, self.losses, self.metrics = 0.0, 0, {}
-        return means
+Losses: TypeAlias = Callable[[Batch, Source], Iterator[Loss]]
 
 
 class Trainer:
@@ -144,7 +101,8 @@ class Trainer:
         """Makes the updates left in the present epoch, yielding the loss of each.
 
         Raises:
-            NonFiniteError: A loss is not finite; the update was not applied.
+            NonFiniteError: A loss, gradient or parameter is not finite; all is as it was before the
+                update, which was replayed to say where the trouble begins (:mod:`chainkit.diagnosis`).
         """
         size = len(self.data.split("train"))
         order = torch.randperm(size, generator=seeded("cpu", self.seed, "order", self.progress.epoch))
@@ -162,25 +120,44 @@ class Trainer:
 
     def _update(self, batches: tuple[Tensor, ...]) -> _Descent:
         self.model.train()
-        update = self.progress.update
-        self.optimisers.scale_rates(self.decay(update, self.total_updates))
-        descent = _Descent(self, 1 / len(batches))
-        for number, index in enumerate(batches):
-            batch = self.data.batch("train", index, seeded(self.device, self.seed, "preparation", update, number), self.device)
-            source = seeded(self.device, self.seed, "walk", update, number)
-            descent.follow(self._losses(batch, source))
-        descent.finish()
+        self.optimisers.scale_rates(self.decay(self.progress.update, self.total_updates))
+        before = Snapshot(self.model, self.optimisers)
+        try:
+            descent = self._descend(batches, before, self._losses)
+        except NonFiniteError as error:
+            before.restore()
+            before.complete()
+            finding = lead(lambda: replay(lambda watch: self._descend(batches, before, self._watched(watch)), self.model, self.data))
+            before.restore()
+            raise shared(explained(error, finding, self._where)) from error
         if self.average is not None:
             self.average.update_parameters(self.model)
         return descent
 
-    def _losses(self, batch: Batch, source: torch.Generator) -> Iterator[Loss]:
+    def _descend(self, batches: tuple[Tensor, ...], before: Snapshot, losses: Losses) -> _Descent:
+        group, rows, update = current(), len(batches[0]), self.progress.update
+        part = group.part(rows)
+        descent = _Descent(self, len(part) / rows / len(batches), before)
+        for number, index in enumerate(batches):
+            preparation = group.source(seeded(self.device, self.seed, "preparation", update, number), rows)
+            batch = self.data.batch("train", index[part.start : part.stop], preparation, self.device)
+            source = group.source(seeded(self.device, self.seed, "walk", update, number), rows)
+            descent.follow(losses(batch, source))
+        descent.finish()
+        descent.metrics = sum_metrics(descent.metrics, len(part) / rows)
+        return descent
+
+    def _losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
         if self.progress.stacked is None:
             self.one_by_one = self._why_one_by_one(batch)
             self.progress.stacked = self.one_by_one is None
-        if self.progress.stacked:
-            return stacked_losses(self.model, batch, source)
+        return stacked_losses(self.model, batch, source) if self.progress.stacked else self._single(batch, source)
+
+    def _single(self, batch: Batch, source: Source) -> Iterator[Loss]:
         return self.model.objective.losses(self.model.chain, self.model.process, batch, source=source)
+
+    def _watched(self, watch: Watch) -> Losses:
+        return lambda batch, source: watch.losses(self._single(batch, source))
 
     def _why_one_by_one(self, batch: Batch) -> str | None:
         if self.settings.update == "step":
@@ -193,12 +170,27 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled and self.settings.precision == "bfloat16")
 
     def state(self) -> tuple[dict[str, Tensors], dict[str, Any]]:
-        """All that a checkpoint holds: groups of tensors and JSON data."""
+        """All that a checkpoint holds: groups of tensors and JSON data.
+
+        Raises:
+            NonFiniteError: The last update has made a parameter that is not finite.
+        """
+        self._require_finite()
         optimizer, numbers = self.optimisers.state()
         groups = {"model": module_tensors(self.model), "optimizer": optimizer}
         if self.average is not None:
             groups["average"] = module_tensors(self.average)
         return groups, {"progress": attrs.asdict(self.progress), "optimizer": numbers}
+
+    def _require_finite(self) -> None:
+        try:
+            self.optimisers.require_finite()
+        except NonFiniteError as error:
+            raise explained(error, broken_parameter(self.model), self._where) from error
+
+    @property
+    def _where(self) -> dict[str, int]:
+        return {"update": self.progress.update, "epoch": self.progress.epoch}
 
     def restore(self, groups: dict[str, Tensors], state: dict[str, Any]) -> None:
         """Puts back what ``state`` gave."""
@@ -213,8 +205,9 @@ class Trainer:
 class _Descent:
     """Follows streams of losses, calling backward on each as it comes and updating where due."""
 
-    def __init__(self, trainer: Trainer, scale: float) -> None:
+    def __init__(self, trainer: Trainer, scale: float, before: Snapshot) -> None:
         self.trainer = trainer
+        self.before = before
         self.optimisers = trainer.optimisers
         self.per_step = trainer.settings.update == "step"
         self.scale = scale
@@ -228,6 +221,7 @@ class _Descent:
             with self.trainer.autocast():
                 due = self._backward(losses)
             if due is not None:
+                self.before.complete()
                 self._apply(due)
 
     def _backward(self, losses: Iterator[Loss]) -> str | None:
@@ -248,19 +242,14 @@ class _Descent:
         return None
 
     def finish(self) -> None:
+        if len(self.touched) > 1:
+            self.before.complete()
         for name in list(self.touched):
             self._apply(name)
 
     def _apply(self, name: str) -> None:
-        value = float(self.touched.pop(name))
-        if not math.isfinite(value):
-            progress = self.trainer.progress
-            raise NonFiniteError(
-                f"the loss of {name} is {value} at update {progress.update} of epoch {progress.epoch}; "
-                "this update was not applied. A lower learning rate or train.clip_norm may help"
-            )
-        self.total += value
-        self.optimisers.apply(name)
+        loss = sum_gradients(self.optimisers.parameters(name), self.touched.pop(name))
+        self.total += self.optimisers.apply(name, loss)
 
 
 def module_tensors(module: torch.nn.Module) -> Tensors:

@@ -10,6 +10,7 @@ from click.shell_completion import add_completion_class
 from chainkit.cli.complete import Bash
 from chainkit.cli.failure import report
 from chainkit.cli.group import CommandLine
+from chainkit.interrupt import ending_on_sigterm
 
 __all__ = ["main"]
 
@@ -26,9 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     group = CommandLine()
     add_completion_class(Bash)
-    try:
-        result = group.main(args=None if arguments is None else list(arguments), prog_name="chainkit", standalone_mode=False)
-        sys.stdout.flush()
-    except BaseException as error:
-        return report(error, group)
+    with ending_on_sigterm():
+        try:
+            result = group.main(args=None if arguments is None else list(arguments), prog_name="chainkit", standalone_mode=False)
+            sys.stdout.flush()
+        except BaseException as error:
+            return report(error, group)
     return result if isinstance(result, int) else 0

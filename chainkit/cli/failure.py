@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from types import FrameType
@@ -15,7 +16,6 @@ from chainkit.errors import ChainkitError
 from chainkit.plugin import Plugin
 
 FILE_ERROR = 4
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -40,7 +40,7 @@ def report(error: BaseException, group: CommandLine) -> int:
     match error:
         case click.Abort() | KeyboardInterrupt():
             _say("interrupted")
-            return INTERRUPTED
+            return 128 + _signal(error)
         case ChainkitError():
             for line in str(error).splitlines():
                 _say(f"error: {line}")
@@ -55,6 +55,12 @@ def report(error: BaseException, group: CommandLine) -> int:
             return _file_error(error)
         case _:
             return _bug(error, group)
+
+
+def _signal(error: BaseException) -> int:
+    """The signal that raised a KeyboardInterrupt, which click makes an Abort of; SIGINT unless it is said."""
+    cause = error.__cause__ if isinstance(error, click.Abort) else error
+    return next(iter(cause.args), signal.SIGINT) if isinstance(cause, KeyboardInterrupt) else signal.SIGINT
 
 
 def _exit_code(error: SystemExit) -> int:

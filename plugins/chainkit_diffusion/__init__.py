@@ -38,3 +38,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'chainkit_diffusion' has no attribute {name!r}")
     return getattr(importlib.import_module(f"chainkit_diffusion.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

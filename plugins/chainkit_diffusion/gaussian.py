@@ -83,9 +83,16 @@ class GaussianDiffusion(FixedDiffusion[GaussianTable, Gaussian], GaussianSteps):
         )
 
     def marginal_from(self, table: GaussianTable, origin: Tensor, k: int | Tensor) -> Gaussian:
+        """q(s_k | x) = N(sqrt(a_k) x, (1 - a_k) I) (Ho et al. 2020, eq. 4)."""
         return Gaussian(pick(table.signal, k, origin) * origin, pick(table.noise_variance, k, origin))
 
     def posterior_from(self, table: GaussianTable, state: Tensor, origin: Tensor, k: int | Tensor) -> Gaussian:
+        r"""q(s_{k-1} | s_k, x) (Ho et al. 2020, eqs. 6-7).
+
+        .. math::
+            N\!\left(\frac{\sqrt{a_{k-1}} b_k x + \sqrt{1 - b_k} (1 - a_{k-1}) s_k}{1 - a_k},
+                     \frac{b_k (1 - a_{k-1})}{1 - a_k} I\right)
+        """
         mean = pick(table.from_origin, k, state) * origin + pick(table.from_state, k, state) * state
         return Gaussian(mean, pick(table.posterior_variance, k, state))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chainkit import Batch, Chain, ForwardProcess, Transition
 from chainkit.capabilities import RandomAccess
-from chainkit.random import Source, integers
+from chainkit.random import Source, common, integers
 
 
 def random_step(chain: Chain, process: ForwardProcess, batch: Batch, source: Source, *, shared: bool = False) -> Transition:
@@ -22,5 +22,6 @@ def random_step(chain: Chain, process: ForwardProcess, batch: Batch, source: Sou
     """
     if not isinstance(process, RandomAccess):
         raise TypeError(f"one random step needs a process whose steps can be visited alone, not {type(process).__name__}")
-    k = integers(1, chain.steps, len(batch), batch.origin.device, source)
-    return process.visit(chain, batch, int(k[0]) if shared else k, source=source)
+    rows, origin = (1, common(source)) if shared else (len(batch), source)
+    k = integers(1, chain.steps, rows, batch.origin.device, origin)
+    return process.visit(chain, batch, int(k) if shared else k, source=source)

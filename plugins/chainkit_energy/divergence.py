@@ -21,7 +21,7 @@ from chainkit.chain import Chain
 from chainkit.objective import Loss, Objective
 from chainkit.prior import Prior
 from chainkit.process import ForwardProcess
-from chainkit.random import Source, uniform
+from chainkit.random import Source, common, uniform
 from chainkit.states import per_row
 from chainkit_energy.capabilities import FromEnergy
 
@@ -90,6 +90,8 @@ class ContrastiveDivergence(Objective):
 class PersistentDivergence(Objective):
     """PCD: the chains go on from update to update, and are saved and restored with the run. The process is not used.
 
+    Where several processes share out a batch, each moves all chains, by the same draws.
+
     Arguments:
         start: Where the chains start, [n, *event].
         steps: k, the number of transitions for one update, 1 or more.
@@ -110,8 +112,9 @@ class PersistentDivergence(Objective):
         self.restart = restart
 
     def losses(self, chain: Chain, process: ForwardProcess, batch: Batch, *, source: Source = None) -> Iterator[Loss]:
-        state = self._restarted(chain.prior, source) if self.restart else self.chains.clone()
-        negative = moved(chain, state, self.steps, None, source)
+        draws = common(source)
+        state = self._restarted(chain.prior, draws) if self.restart else self.chains.clone()
+        negative = moved(chain, state, self.steps, None, draws)
         self.chains.copy_(negative)
         yield contrast(chain, batch, negative)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import attrs
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit.capabilities import Divisible
 from chainkit.data import Examples
 from chainkit_energy.annealing import stretched
 from chainkit_energy.configs import RAISEConfig
@@ -22,7 +23,7 @@ from chainkit_walkback.heated import HeatedProcess
 
 
 @attrs.frozen(kw_only=True)
-class RAISE(Estimator):
+class RAISE(Estimator, Divisible):
     """A stochastic lower bound on log p_N(x), averaged over the examples; ``details`` as of importance sampling.
 
     Arguments:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit.capabilities import Divisible
 from chainkit.curve import Curve
 from chainkit.data import Examples
 from chainkit.random import seeded
@@ -123,7 +124,7 @@ def curves(counts: Sequence[int], along: Tensor, effective: Tensor) -> tuple[Cur
 
 
 @attrs.frozen(kw_only=True)
-class Importance(Estimator):
+class Importance(Estimator, Divisible):
     """The log of the mean of w, averaged over the examples.
 
     The curve ``walks`` holds the estimate with 1, 3, 10, ... walks, each the mean over all disjoint

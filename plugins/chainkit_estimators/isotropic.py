@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from chainkit import Batch, Chain, Context, Estimate, Estimator, ForwardProcess, Transition
-from chainkit.capabilities import Density, HasMean
+from chainkit.capabilities import Density, Divisible, HasMean
 from chainkit.data import Examples
 from chainkit.distributions import Gaussian
 from chainkit.log_weight import over_walks
@@ -121,7 +121,7 @@ def best_variance(rest: Tensor, distance: Tensor, dim: int) -> float:
 
 
 @attrs.frozen(kw_only=True)
-class Isotropic(Estimator):
+class Isotropic(Estimator, Divisible):
     """What another estimator says of the chain with an isotropic output.
 
     ``details["variance"]`` is v, ``details["variance from"]`` says where it is from.

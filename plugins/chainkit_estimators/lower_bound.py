@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit.capabilities import Divisible
 from chainkit.curve import Curve
 from chainkit.data import Examples
 from chainkit.transition import log_ratio_by_step
@@ -22,7 +23,7 @@ from chainkit_estimators.figures import labels, points, standard_errors, walked
 
 
 @attrs.frozen(kw_only=True)
-class LowerBound(Estimator):
+class LowerBound(Estimator, Divisible):
     """The mean of log w over walks and examples.
 
     Arguments:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from chainkit.distributed import current
+from chainkit.errors import RecipeError
+from chainkit.statistics import SharedStatistics
 from chainkit_networks.configs import Norm
 from chainkit_networks.step_batch_norm import StepBatchNorm
+from chainkit_networks.together import normalised_together
 
 
-class SharedBatchNorm(_BatchNorm):
+class SharedBatchNorm(_BatchNorm, SharedStatistics):
     """Torch's batch normalisation, whatever the step; of [B, features] or [B, features, *space].
 
     Arguments:
@@ -26,7 +31,24 @@ class SharedBatchNorm(_BatchNorm):
             input: [B, features] or [B, features, *space].
             k: The step, not used.
         """
-        return super().forward(input)
+        return self._together(input) if self.training and current().size > 1 else super().forward(input)
+
+    def _together(self, values: Tensor) -> Tensor:
+        """Training with the rows of all processes; the running variance is the unbiased one, as torch's is."""
+        rows = torch.zeros(len(values), dtype=torch.long, device=values.device)
+        found = normalised_together(values, rows, self.weight[None], self.bias[None], self.eps)
+        count = float(found.count)
+        if count < 2:
+            raise RecipeError("one example in the batch: batch normalisation needs two or more")
+        if self.track_running_stats:
+            assert self.num_batches_tracked is not None
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            self.num_batches_tracked += 1
+            momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(found.mean[0], momentum)
+            self.running_var.lerp_(found.variance[0] * (count / (count - 1)), momentum)
+        return found.values
 
 
 class Unnormalised(nn.Module):

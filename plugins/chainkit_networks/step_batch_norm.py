@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chainkit.distributed import current
 from chainkit.errors import RecipeError
-from chainkit.statistics import RunningStatistics
+from chainkit.statistics import RunningStatistics, SharedStatistics
 from chainkit_networks.steps import by_step, cycle_of, step_row
+from chainkit_networks.together import normalised_together
 
 
-class StepBatchNorm(nn.Module, RunningStatistics):
+class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
     """Batch normalisation per step, over [B, features] or [B, features, *space].
 
     While training, m_k and v_k are those of the rows that sit at step k; in evaluation they are the
@@ -67,6 +69,8 @@ class StepBatchNorm(nn.Module, RunningStatistics):
             values: h, [B, features] or [B, features, *space].
             k: Step index in 1..K, an int or a LongTensor [B].
         """
+        if self.training and current().size > 1:
+            return self._together(values, k)
         if not isinstance(k, Tensor):
             return self._at_one_step(values, k)
         if not self.training:
@@ -81,10 +85,7 @@ class StepBatchNorm(nn.Module, RunningStatistics):
             return functional.batch_norm(values, self.running_mean[row], self.running_var[row], weight, bias, eps=self.eps)
         count = values.numel() // self.features
         if count < 2:
-            raise RecipeError(
-                f"one example at step {k}: batch normalisation per step needs two or more of every step in a batch; "
-                'a larger train.batch_size, fewer chain.steps or norm = "shared" would do'
-            )
+            raise _too_few(k)
         if not self.track_running_stats:
             return functional.batch_norm(values, None, None, weight, bias, training=True, eps=self.eps)
         mean, variance = torch.zeros_like(self.running_mean[row]), torch.zeros_like(self.running_var[row])
@@ -100,6 +101,19 @@ class StepBatchNorm(nn.Module, RunningStatistics):
         weight, bias = self.weight[rows].flatten(), self.bias[rows].flatten()
         return functional.batch_norm(together, None, None, weight, bias, training=True, eps=self.eps).view_as(values)
 
+    def _together(self, values: Tensor, k: int | Tensor) -> Tensor:
+        """Training with the rows of all processes, each step's apart."""
+        first = 0 if isinstance(k, Tensor) else step_row(k, self.steps)
+        rows = k - 1 if isinstance(k, Tensor) else torch.zeros(len(values), dtype=torch.long, device=values.device)
+        chosen = slice(None) if isinstance(k, Tensor) else slice(first, first + 1)
+        found = normalised_together(values, rows, self.weight[chosen], self.bias[chosen], self.eps)
+        for row in (found.count > 0).nonzero().flatten().tolist():
+            if found.count[row] < 2:
+                raise _too_few(first + row + 1)
+            if self.track_running_stats:
+                self._track(first + row, found.mean[row], found.variance[row])
+        return found.values
+
     def _track(self, row: int, mean: Tensor, variance: Tensor) -> None:
         self.num_batches_tracked[row] += 1
         momentum = 1 / int(self.num_batches_tracked[row]) if self.momentum is None else self.momentum
@@ -114,3 +128,10 @@ class StepBatchNorm(nn.Module, RunningStatistics):
 
     def extra_repr(self) -> str:
         return f"{self.features}, steps={self.steps}, momentum={self.momentum}, eps={self.eps}"
+
+
+def _too_few(k: int) -> RecipeError:
+    return RecipeError(
+        f"one example at step {k}: batch normalisation per step needs two or more of every step in a batch; "
+        'a larger train.batch_size, fewer chain.steps or norm = "shared" would do'
+    )

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from chainkit.batch import Batch
 from chainkit.chain import Chain
+from chainkit.distributed import current
 from chainkit.objective import Loss, Objective
 from chainkit.process import ForwardProcess
 from chainkit.random import Source
@@ -44,16 +45,19 @@ def baseline(to_go: Tensor, walks: int, kind: str) -> Tensor:
         to_go: R_k, [K, B * walks], in nats; the walks of one example lie side by side.
         walks: Walks per example.
         kind: ``example``, over the other walks of the same example; ``batch``, over all others;
-            ``none``, zero. It is zero as well where there are no others.
+            ``none``, zero. It is zero as well where there are no others. The batch is that of all
+            processes.
 
     Returns:
         A tensor of the shape of ``to_go``.
     """
     together = to_go.unflatten(1, (-1, walks if kind == "example" else to_go.shape[1]))
-    others = together.shape[2] - 1
-    if kind == "none" or not others:
+    sums, count = together.sum(2, keepdim=True), together.shape[2]
+    if kind == "batch":
+        sums, count = current().sum(sums), int(current().sum(torch.tensor(count)))
+    if kind == "none" or count == 1:
         return torch.zeros_like(to_go)
-    return ((together.sum(2, keepdim=True) - together) / others).flatten(1)
+    return ((sums - together) / (count - 1)).flatten(1)
 
 
 class WalkbackBound(Objective):

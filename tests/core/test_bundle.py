@@ -13,7 +13,7 @@ import torch
 from chainkit import bundle
 from chainkit.bundle import read_bundle, verify, write_bundle
 from chainkit.errors import CheckpointError
-from chainkit.files import write_text
+from chainkit.files import remove, tidy, write_text
 
 GROUPS = {
     "model": {"layer.weight": torch.arange(6.0).view(2, 3), "layer.bias": torch.tensor([0.1, float("nan"), -float("inf")])},
@@ -239,6 +239,46 @@ def test_leftovers_of_a_killed_writer_are_no_obstacle(written):
     write_bundle(written, GROUPS, {"update": 4})
     assert read_bundle(written)[1] == {"update": 4}
     assert [file.name for file in written.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("killed_after", ["the old one made way", "the new one took its place"])
+def test_a_writer_killed_between_its_renames_leaves_a_bundle(written, killed_after):
+    shutil.copytree(written, written.parent / ".bundle.old")
+    shutil.copytree(written, written.parent / ".bundle.tmp")
+    if killed_after == "the old one made way":
+        shutil.rmtree(written)
+    else:
+        (written.parent / ".bundle.tmp" / "state.json").write_text("half")
+    (written.parent / ".note.json.tmp").write_text("half")
+    tidy(written.parent)
+    assert_same(written, GROUPS, STATE)
+    assert [file.name for file in written.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_second_signal_beside_a_rename_harms_nothing(written, monkeypatch, calls):
+    rename, names = os.rename, []
+
+    def stopped(source, target):
+        rename(source, target)
+        names.append(target)
+        if len(names) == calls:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(written, {}, {"update": 4})
+    assert_same(written, GROUPS, STATE)
+    assert [file.name for file in written.parent.iterdir()] == ["bundle"]
+
+
+def test_a_bundle_is_removed_under_another_name(written, monkeypatch):
+    """So that a process that is killed on the way leaves no half of a bundle under its own."""
+    names = []
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **keywords: names.append(path.name))
+    remove(written)
+    assert set(names) == {".bundle.tmp"}
+    assert not written.exists()
 
 
 def test_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

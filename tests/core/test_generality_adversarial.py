@@ -130,15 +130,16 @@ def test_each_loss_reaches_and_updates_only_its_own_set(players, monkeypatch):
     assert {name: len(parameters) for name, parameters in sets.items()} == {"model": 2, "discriminator": 2}
     applied, apply = [], trainer.optimisers.apply
 
-    def spy(name: str) -> None:
+    def spy(name: str, loss: Tensor) -> float:
         (other,) = set(sets) - {name}
         assert all(parameter.grad is not None for parameter in sets[name])
         assert all(parameter.grad is None for parameter in sets[other])
         before = {key: [parameter.clone() for parameter in parameters] for key, parameters in sets.items()}
-        apply(name)
+        value = apply(name, loss)
         assert all((old != new).any() for old, new in zip(before[name], sets[name], strict=True))
         assert all((old == new).all() for old, new in zip(before[other], sets[other], strict=True))
         applied.append(name)
+        return value
 
     monkeypatch.setattr(trainer.optimisers, "apply", spy)
     updates = trainer.epoch_updates()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import torch
 import chainkit
 from chainkit import session
 from chainkit.bundle import read_bundle
-from chainkit.cli import main
+from chainkit.cli import group, main
 from chainkit.component import Component
 from chainkit.errors import CheckpointError, Interrupted, RecipeError, RunBusyError
 from chainkit.host import load_plugins
@@ -626,6 +627,74 @@ def test_a_run_that_is_held_by_another_process_is_left_alone(begin):
     again(run.path)
 
 
+def test_a_checkpoint_that_made_way_for_one_that_never_came_is_used(whole, begin, tmp_path):
+    """As a process leaves it that was killed between the two renames of a checkpoint that was written again."""
+    with pytest.raises(Interrupted):
+        begin(METHODS["diffusion"], reporter=Watcher(5))
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (checkpoints / "00000004").rename(checkpoints / ".00000004.tmp")
+    (checkpoints / "00000005").rename(checkpoints / ".00000005.old")
+    resumed = Watcher()
+    again(tmp_path / "run", reporter=resumed)
+    assert resumed.updates[0] == 6
+    assert left_by(tmp_path / "run") == whole["diffusion"]
+    assert not list(checkpoints.glob(".*"))
+
+
+def test_a_run_whose_making_was_killed_is_made_anew(whole, begin, tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    for name in ("lock", "recipe.toml", ".environment.json.tmp"):
+        (path / name).write_text("half")
+    assert left_by(begin(METHODS["diffusion"]).path) == whole["diffusion"]
+    assert not list(path.glob(".*"))
+
+
+@pytest.mark.parametrize("names", [["recipe.toml"], ["lock", "notes"], ["lock", "resolved.toml"]])
+def test_a_directory_that_holds_something_else_is_not_touched(names, begin, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in names:
+        (tmp_path / "run" / name).write_text("mine")
+    with pytest.raises(RecipeError, match="exists; continue it"):
+        begin(METHODS["diffusion"])
+    assert {file.name: file.read_text() for file in (tmp_path / "run").iterdir()} == dict.fromkeys(names, "mine")
+
+
+def test_a_run_is_made_by_one_process(tmp_path):
+    with RunDirectory.making(tmp_path / "run", "", "", {}) as directory:
+        before = {file.name for file in directory.path.iterdir()}
+        with pytest.raises(RecipeError, match="exists"), RunDirectory.making(directory.path, "", "other", {}):
+            pass
+        (directory.path / "resolved.toml").unlink()
+        with pytest.raises(RunBusyError, match="in use"), RunDirectory.making(directory.path, "", "other", {}):
+            pass
+        directory.resolved.write_text("")
+        assert {file.name for file in directory.path.iterdir()} == before
+
+
+def test_a_lock_that_went_with_its_directory_holds_nothing(begin, monkeypatch):
+    run = begin(METHODS["diffusion"])
+    flock = fcntl.flock
+
+    def too_late(file, operation):
+        (run.path / "lock").unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    with pytest.raises(RunBusyError), run.directory.locked():
+        pass
+
+
+def test_what_cannot_be_made_leaves_nothing(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"), RunDirectory.making(tmp_path / "run", "", "", {}):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 LONG = """
 device = "cpu"
 data = { type = "swiss-roll", n = 500 }
@@ -667,6 +736,24 @@ def test_a_signal_ends_the_process_with_its_code_and_the_run_goes_on_from_there(
     assert main(["resume", str(path)]) == 0
     said = capsys.readouterr().err
     assert f"continuing {path} at update {stopped} of {stopped + 1}" in said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_run_begins_ends_the_process_with_its_code(number, code, monkeypatch, capsys):
+    monkeypatch.setattr(group, "load_plugins", lambda **options: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    assert main(["plugins"]) == code
+    assert capsys.readouterr().err.splitlines()[-1] == "chainkit: interrupted"
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once_and_says_which(number):
+    with handling_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            os.kill(os.getpid(), number)
+    assert caught.value.args == (number,)
 
 
 def wait_for(condition, seconds=300.0):

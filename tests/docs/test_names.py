@@ -20,7 +20,9 @@ from chainkit.run_directory import RunDirectory
 from chainkit.session import LOG_EVERY
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+FOLDERS = ("", "tutorial", "how-to")
+WRITTEN = [path for folder in FOLDERS for path in sorted((ROOT / "docs" / folder).glob("*.md"))]
+PAGES = ["README.md", "CONTRIBUTING.md", *(path.relative_to(ROOT).as_posix() for path in WRITTEN)]
 OWN = ("chainkit_laplace", "chainkit_ramp")
 """Packages that the documentation builds from nothing."""
 

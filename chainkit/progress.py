@@ -1,0 +1,59 @@
+"""Where training stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+import torch
+from torch import Tensor
+
+
+@attrs.define
+class Progress:
+    """Where training stands; plain numbers, kept in every checkpoint.
+
+    Arguments:
+        update: Updates done.
+        epoch: Epochs finished.
+        position: Batches done in the present epoch.
+        loss: Sum of the losses since the last line of the metrics.
+        losses: How many they are.
+        metrics: Sum and number of every metric of the losses since then.
+        best: Best validation figure so far.
+        best_checkpoint: Name of the checkpoint that it belongs to.
+        stale: Validations since then.
+        closed: Epochs whose validation and checkpoint are done.
+        stopped: Whether early stopping ended training.
+        stacked: Whether the steps of a walk are trained together (:mod:`chainkit.stacking`); None
+            until the first update finds out.
+    """
+
+    update: int = 0
+    epoch: int = 0
+    position: int = 0
+    loss: float = 0.0
+    losses: int = 0
+    metrics: dict[str, tuple[float, int]] = attrs.field(factory=dict)
+    best: float | None = None
+    best_checkpoint: str | None = None
+    stale: int = 0
+    closed: int = 0
+    stopped: bool = False
+    stacked: bool | None = None
+
+    def note(self, loss: float, metrics: Mapping[str, list[Tensor]]) -> None:
+        """Adds what one update found."""
+        self.loss += loss
+        self.losses += 1
+        for name, values in metrics.items():
+            total, count = self.metrics.get(name, (0.0, 0))
+            self.metrics[name] = (total + float(torch.stack(values).sum()), count + len(values))
+
+    def take(self) -> dict[str, float]:
+        """The mean loss and metrics since they were last taken."""
+        means = {name: total / count for name, (total, count) in self.metrics.items()}
+        if self.losses:
+            means["loss"] = self.loss / self.losses
+        self.loss, self.losses, self.metrics = 0.0, 0, {}
+        return means
