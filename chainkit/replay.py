@@ -183,7 +183,7 @@ def require_close(what: str, before: Tensor, now: Tensor) -> None:
 def _known(module: nn.Module) -> bool:
     if type(module) is nn.Linear:
         return True
-    return type(module) in CONVOLUTIONS and module.padding_mode == "zeros" and not isinstance(module.padding, str)  # type: ignore[union-attr]
+    return type(module) in CONVOLUTIONS and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
 def _put_back(module: nn.Module, before: Any) -> None:
