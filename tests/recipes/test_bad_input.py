@@ -465,6 +465,10 @@ def test_a_loss_that_is_no_number_leaves_with_5_and_a_sound_checkpoint(update, r
     assert (newest.name, complaints) == ("00000002", [])
     assert all(tensor.isfinite().all() for tensor in read_bundle(newest)[0]["model"].values())
     assert not (path / "final").exists()
+    report = json.loads((path / "nonfinite.json").read_text())
+    assert (report["update"], report["epoch"], report["error"]) == (3, 1, "the loss of model is nan")
+    assert (report["finding"]["component"], report["finding"]["function"]) == ("objective", "Breaking.losses")
+    assert "comes from objective (Breaking.losses, aten.mul.Tensor)" in said
 
 
 @pytest.mark.usefixtures("troubled")
