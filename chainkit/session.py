@@ -208,11 +208,14 @@ class Session:
             run.save_checkpoint()
 
     def _draw(self) -> None:
+        self.run.recompute_statistics(self.trainer.reported)
+        lead(self._show_samples_so_far)
+
+    def _show_samples_so_far(self) -> None:
         run, trained = self.run, self.run.model
         run.model = self.trainer.reported
         try:
-            run.recompute_statistics(run.model)
-            samples = lead(run.sample)
+            samples = run.sample()
         finally:
             run.model = trained
         run.tell("chainkit_samples", samples=samples)
