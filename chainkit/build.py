@@ -14,6 +14,7 @@ from chainkit.capabilities import NoiseLevel
 from chainkit.chain import Chain
 from chainkit.component import Context, Part
 from chainkit.data import Data
+from chainkit.distributed import own_device
 from chainkit.errors import ChainkitError, Interrupted, PluginError, RecipeError
 from chainkit.objective import Objective
 from chainkit.process import ForwardProcess
@@ -48,13 +49,13 @@ def choose_device(name: str) -> torch.device:
         RecipeError: There is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return own_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise RecipeError(f"device: {name!r} cannot be used here ({str(error).splitlines()[0]})") from error
-    return device
+    return own_device(device)
 
 
 def build_part(part: Part, context: Context) -> Any:

@@ -22,14 +22,15 @@ class RecipeError(ChainkitError):
 
     Arguments:
         problems: One message per problem, each starting with the dotted key or the file that it
-            is about. All problems of one recipe are reported together.
+            is about. All problems of one recipe are reported together, each on a line of its own,
+            whatever names it repeats.
     """
 
     exit_code = 2
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(problem.replace("\n", r"\n") for problem in problems)
+        super().__init__("\n".join(self.problems))
 
 
 class PluginError(ChainkitError):

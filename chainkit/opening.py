@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chainkit.distributed import in_turn
 from chainkit.host import Host, load_plugins
 from chainkit.recipe import read_recipe
 from chainkit.reporting import Reporter
@@ -39,4 +40,4 @@ def prepare_run(directory: RunDirectory, host: Host, reporter: Reporter | None =
     """
     overrides = [] if device is None else [f'device="{device}"']
     recipe = read_recipe(directory.resolved, host.registry, overrides)
-    return Run(directory, recipe, host, reporter)
+    return in_turn(lambda: Run(directory, recipe, host, reporter))

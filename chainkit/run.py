@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from chainkit.bundle import read_bundle, write_bundle
 from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
 from chainkit.data import Data
+from chainkit.distributed import current, lead
 from chainkit.errors import CheckpointError, RecipeError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import to_json, write_evaluation
@@ -100,6 +102,15 @@ class Run:
         """One line to whoever watches."""
         self.reporter.say(line)
 
+    def tell(self, hook: str, **arguments: Any) -> None:
+        """Calls a hook of the plugins, in one process.
+
+        Arguments:
+            hook: Name of the hook.
+            arguments: Its arguments beside ``run``.
+        """
+        lead(lambda: self.host.call(hook, run=self, **arguments) and None)
+
     def _trainer(self) -> Trainer:
         settings, context = self.recipe.train, Context(data=self.data.summary, steps=self.chain.steps)
         sets = parameter_sets(self.model, self.model.objective.parameter_sets())
@@ -137,12 +148,27 @@ class Run:
     def recompute_statistics(self, model: Model) -> None:
         """Recomputes a model's normalisation statistics on walks of training examples."""
         examples = self.data.examples("train", self.recipe.train.statistics_examples, seed=self.recipe.seed, device=self.device)
-        source = seeded(self.device, self.recipe.seed, "statistics")
-        batch = self.data.batch("train", examples.index, source, self.device)
+        group = current()
+        part, source = group.part(len(examples)), group.source(seeded(self.device, self.recipe.seed, "statistics"), len(examples))
+        batch = self.data.batch("train", examples.index[part.start : part.stop], source, self.device)
         recompute_statistics(model.chain, model.process, batch, source=source)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the run's directory for the processes that work on it.
+
+        Raises:
+            RunBusyError: Another process holds it.
+        """
+        with ExitStack() as stack:
+            lead(lambda: stack.enter_context(self.directory.locked()))
+            yield
 
     def save_checkpoint(self) -> Path:
         """Writes a checkpoint named after the update and drops the oldest beyond those to be kept."""
+        return lead(self._save)
+
+    def _save(self) -> Path:
         groups, state = self.trainer.state()
         state |= {"metrics_size": self.metrics.size(), "plugins": self._plugin_states()}
         path = self.directory.checkpoints / f"{self.update:08d}"
@@ -170,21 +196,22 @@ class Run:
         """
         if self.directory.final.is_dir():
             try:
-                self.host.call("chainkit_checkpoint_load", run=self, state=self.load_final())
+                state = self.load_final()
             except CheckpointError as error:
                 self.say(f"skipped damaged final weights: {error}")
             else:
+                self.tell("chainkit_checkpoint_load", state=state)
                 return True
-        path, complaints = self.directory.latest_sound()
+        path, complaints = lead(self.directory.latest_sound)
         for complaint in complaints:
             self.say(f"skipped a damaged checkpoint: {complaint}")
         if path is None:
-            self.metrics.cut(0)
+            lead(lambda: self.metrics.cut(0))
             return False
         groups, state = read_bundle(path)
         self.trainer.restore(groups, state)
-        self.metrics.cut(state["metrics_size"])
-        self.host.call("chainkit_checkpoint_load", run=self, state=state["plugins"])
+        lead(lambda: self.metrics.cut(state["metrics_size"]))
+        self.tell("chainkit_checkpoint_load", state=state["plugins"])
         self.weights = f"weights of update {self.update}"
         return True
 
@@ -193,7 +220,7 @@ class Run:
 
         They are the averaged weights where an average is kept, of the best validation where there was one.
         """
-        plugins = self._plugin_states()
+        plugins = lead(self._plugin_states)
         chosen = " (best validation)" if self._take_best() else ""
         kind = "averaged (EMA) weights" if self.trainer.average is not None else "weights"
         self.model = self.trainer.reported
@@ -201,7 +228,7 @@ class Run:
         self.weights = f"{kind} of update {self.update}{chosen}"
         self.finished = True
         state = {"weights": self.weights, "update": self.update, "epoch": self.epoch, "plugins": plugins}
-        write_bundle(self.directory.final, {"model": module_tensors(self.model)}, state)
+        lead(lambda: write_bundle(self.directory.final, {"model": module_tensors(self.model)}, state))
 
     def _take_best(self) -> bool:
         """Goes back to the best validation; where its checkpoint is damaged, that is said and the last weights stay."""
@@ -299,6 +326,6 @@ class Run:
         for part in table.estimators if estimators is None else estimators:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             found.append(unfinished.once(part, build_part(part, context)))
-            write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights)])
+            lead(lambda: write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights)]))
         unfinished.close()
         return found

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
 
 from chainkit.build import build_part, choose_device
 from chainkit.component import Context, Part
-from chainkit.errors import ChainkitError, Interrupted
+from chainkit.distributed import ALONE, current, lead, working_as
+from chainkit.errors import ChainkitError, Interrupted, NonFiniteError, ProcessLostError
 from chainkit.estimator import Estimate
-from chainkit.evaluation import checked
+from chainkit.files import write_text
 from chainkit.host import Host
-from chainkit.interrupt import poll
 from chainkit.opening import prepare_run
 from chainkit.plugin import Plugin
 from chainkit.recipe import read_recipe, resolved_text
@@ -22,6 +24,9 @@ from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
 from chainkit.run import Run
 from chainkit.run_directory import RunDirectory, describe_environment
+from chainkit.sharing import poll_together, require_same, require_shareable
+from chainkit.training import module_tensors
+from chainkit.unfinished import estimated
 
 LOG_EVERY = 50
 
@@ -41,10 +46,14 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
             exists; nothing is left behind then.
     """
     checked_recipe = read_recipe(recipe, host.registry, overrides)
-    environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
     given, resolved = recipe.read_text(encoding="utf-8"), resolved_text(checked_recipe)
-    with RunDirectory.making(path, given, resolved, environment) as directory:
-        return prepare_run(directory, host, reporter)
+    with ExitStack() as stack:
+
+        def make() -> RunDirectory:
+            environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
+            return stack.enter_context(RunDirectory.making(path, given, resolved, environment))
+
+        return prepare_run(lead(make), host, reporter)
 
 
 class Session:
@@ -74,23 +83,34 @@ class Session:
         run = self.run
         context = Context(data=run.data.summary, steps=run.chain.steps)
         observers = [(self._provenance(part), build_part(part, context)) for part in run.recipe.observers]
-        with run.directory.locked(), run.host.observing(observers):
+        with run.held(), run.host.observing(observers):
             try:
                 self._restore()
-                run.host.call("chainkit_run_start", run=run)
+                run.tell("chainkit_run_start")
                 if not run.finished:
                     self._train()
                     run.conclude()
-                run.host.call("chainkit_samples", run=run, samples=run.sample())
+                lead(self._show_samples)
                 figures = run.evaluate()
-                run.host.call("chainkit_estimates", run=run, estimates=figures)
-                run.host.call("chainkit_run_end", run=run)
+                run.tell("chainkit_estimates", estimates=figures)
+                run.tell("chainkit_run_end")
             except BaseException as error:
-                self._tell(error)
-                if isinstance(error, Interrupted):
-                    run.say(f"continue with `chainkit resume {run.path}`")
+                if current().leads:
+                    with working_as(ALONE):
+                        self._stopped(error)
                 raise
         return figures
+
+    def _show_samples(self) -> None:
+        self.run.tell("chainkit_samples", samples=self.run.sample())
+
+    def _stopped(self, error: BaseException) -> None:
+        """Says why the run stops, and what can be done."""
+        self._tell(error)
+        if isinstance(error, NonFiniteError) and error.report is not None:
+            write_text(self.run.path / "nonfinite.json", json.dumps(error.report, indent=1))
+        if isinstance(error, (Interrupted, ProcessLostError)):
+            self.run.say(f"continue with `chainkit resume {self.run.path}`")
 
     def _provenance(self, part: Part) -> Plugin:
         """The record of an observer, named by its place in the recipe, of the distribution that provides it."""
@@ -121,6 +141,7 @@ class Session:
 
     def _train(self) -> None:
         run = self.run
+        self._require_shareable()
         try:
             going = True
             while going:
@@ -132,11 +153,20 @@ class Session:
         except Interrupted:
             run.save_checkpoint()
             raise
-        progress = self.trainer.progress
-        if progress.losses:
+        if self.trainer.progress.losses:
             self._log()
-        if progress.update > self._first and not (run.directory.checkpoints / f"{progress.update:08d}").is_dir():
-            run.save_checkpoint()
+        lead(self._save_last)
+
+    def _save_last(self) -> None:
+        update = self.trainer.progress.update
+        if update > self._first and not (self.run.directory.checkpoints / f"{update:08d}").is_dir():
+            self.run.save_checkpoint()
+
+    def _require_shareable(self) -> None:
+        settings, size = self.trainer.settings, len(self.run.data.split("train"))
+        keys = {"train.batch_size": settings.batch_size, "train.statistics_examples": settings.statistics_examples}
+        require_shareable(self.run.model, {key: min(rows, size) for key, rows in keys.items()})
+        require_same(module_tensors(self.run.model), "before training")
 
     def _after_update(self, loss: float) -> None:
         progress, total = self.trainer.progress, self.trainer.total_updates
@@ -149,14 +179,16 @@ class Session:
         self.run.reporter.progress(
             progress.update, total, f"epoch {progress.epoch + 1}, loss {loss:.4g}, {examples:.0f} examples/s, {left:.0f} s left"
         )
-        poll()
+        if progress.update == self._first + 1:
+            require_same(module_tensors(self.run.model), "after an update")
+        poll_together()
 
     def _log(self, **figures: float) -> None:
         progress, run = self.trainer.progress, self.run
         where = {"update": progress.update, "epoch": progress.epoch, "rate": self.trainer.optimisers.rate()}
         metrics = {**progress.take(), **where, **figures}
-        run.metrics.append(metrics)
-        run.host.call("chainkit_step_end", run=run, metrics=metrics)
+        lead(lambda: run.metrics.append(metrics))
+        run.tell("chainkit_step_end", metrics=metrics)
 
     def _close_epoch(self) -> None:
         """Validates, draws and saves; stopped in the middle, it leaves nothing behind and is done again on resume."""
@@ -168,22 +200,25 @@ class Session:
                 self._draw()
         except Interrupted:
             self.trainer.progress = progress
-            run.metrics.cut(size)
+            lead(lambda: run.metrics.cut(size))
             raise
         self.trainer.progress.closed = epoch
-        run.host.call("chainkit_epoch_end", run=run)
+        run.tell("chainkit_epoch_end")
         if improved or epoch % recipe.train.checkpoint_every == 0 or self.trainer.done:
             run.save_checkpoint()
 
     def _draw(self) -> None:
+        self.run.recompute_statistics(self.trainer.reported)
+        lead(self._show_samples_so_far)
+
+    def _show_samples_so_far(self) -> None:
         run, trained = self.run, self.run.model
         run.model = self.trainer.reported
         try:
-            run.recompute_statistics(run.model)
             samples = run.sample()
         finally:
             run.model = trained
-        run.host.call("chainkit_samples", run=run, samples=samples)
+        run.tell("chainkit_samples", samples=samples)
 
     def _validate(self, table: ValidateTable) -> bool:
         """Estimates the validation figure; true if it is the best so far."""
@@ -192,7 +227,7 @@ class Session:
         run.recompute_statistics(model)
         examples = run.data.examples(table.split, table.examples, seed=run.recipe.seed, device=run.device)
         estimator = build_part(table.estimator, Context(data=run.data.summary, steps=run.chain.steps))
-        estimate = checked(estimator.estimate(model.chain, model.process, examples))
+        estimate = estimated(estimator, model, examples)
         improved = progress.best is None or estimate.value > progress.best
         if improved:
             progress.best, progress.best_checkpoint, progress.stale = estimate.value, f"{progress.update:08d}", 0

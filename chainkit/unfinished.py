@@ -15,8 +15,10 @@ import torch
 from torch import nn
 
 from chainkit.build import Model
+from chainkit.capabilities import Divisible
 from chainkit.component import Part
 from chainkit.data import Examples
+from chainkit.distributed import lead
 from chainkit.errors import Interrupted
 from chainkit.estimator import Estimate, Estimator
 from chainkit.evaluation import checked, from_json, to_json
@@ -46,7 +48,7 @@ class Unfinished:
             "weights": fingerprint(model),
             "examples": [examples.split, examples.seed, examples.index.tolist()],
             "versions": dict(versions) | {"torch": str(torch.__version__)},
-            "device": str(examples.device),
+            "device": torch.device(examples.device).type,
         }
         self._folders: set[Path] = set()
 
@@ -61,31 +63,58 @@ class Unfinished:
             NonFiniteError: The figure is not a finite number.
             Interrupted: A signal asked to stop; what was worked out is kept.
         """
-        folder = self.root / _digest({**self.key, "estimator": unstructure(part)})
+        folder = lead(lambda: self.root / _digest({**self.key, "estimator": unstructure(part)}))
         self._folders.add(folder)
-        kept = _kept(folder / FINISHED)
+        kept = lead(lambda: _kept(folder / FINISHED))
         if kept is not None:
             return kept
-        estimate = self._estimate(estimator, FileJournal(folder))
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(to_json(estimate, ""))
-        write_text(folder / FINISHED, text)
+        text = json.dumps(to_json(self._estimate(estimator, FileJournal(folder)), ""))
+        lead(lambda: _keep(folder / FINISHED, text))
         return from_json(json.loads(text))
 
     def _estimate(self, estimator: Estimator, journal: FileJournal) -> Estimate:
         try:
             examples = attrs.evolve(self.examples, journal=journal)
-            return checked(estimator.estimate(self.model.chain, self.model.process, examples))
+            return estimated(estimator, self.model, examples)
         except Interrupted:
             journal.write()
             raise
 
     def close(self) -> None:
         """Forgets the estimates, once all are there; those of other evaluations stay."""
+        lead(self._remove)
+
+    def _remove(self) -> None:
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         if self.root.is_dir() and not any(self.root.iterdir()):
             self.root.rmdir()
+
+
+def estimated(estimator: Estimator, model: Model, examples: Examples) -> Estimate:
+    """A figure of a model, the same in all processes: they take part where the estimator is :class:`Divisible`, else one does it.
+
+    Arguments:
+        estimator: The estimator.
+        model: What is estimated.
+        examples: On what.
+
+    Raises:
+        NonFiniteError: The figure is not a finite number.
+    """
+
+    def compute() -> Estimate:
+        return checked(estimator.estimate(model.chain, model.process, examples))
+
+    if not isinstance(estimator, Divisible):
+        return lead(compute)
+    found = compute()
+    return lead(lambda: found)
+
+
+def _keep(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
 
 
 def _kept(path: Path) -> Estimate | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import click
 from chainkit.cli.group import CommandLine, CutOff
 from chainkit.errors import ChainkitError
 from chainkit.plugin import Plugin
+from chainkit.reporting import visible
 
 FILE_ERROR = 4
 BROKEN_PIPE = 141
@@ -49,7 +51,7 @@ def report(error: BaseException, group: CommandLine) -> int:
             _say(f"error: {error.format_message()}")
             return FILE_ERROR
         case click.ClickException():
-            error.show()
+            _show(error)
             return 2
         case OSError() if error.filename is not None or error.errno in _NO_ROOM:
             return _file_error(error)
@@ -71,7 +73,13 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"chainkit: {line}", file=sys.stderr)
+    print(f"chainkit: {visible(line)}", file=sys.stderr)
+
+
+def _show(error: click.ClickException) -> None:
+    words = io.StringIO()
+    error.show(file=words)
+    print(visible(words.getvalue()), end="", file=sys.stderr)
 
 
 def _abandon_output() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
+
+from chainkit.reporting import visible
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -19,7 +21,12 @@ def emit(data: Any) -> None:
 
 def say(line: str) -> None:
     """Prints words, to standard error."""
-    print(line, file=sys.stderr)
+    print(visible(line), file=sys.stderr)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Prints words that were asked for, to standard output."""
+    click.echo(visible("\n".join(lines)))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -34,4 +41,4 @@ def table(rows: Sequence[Sequence[str]]) -> None:
     Arguments:
         rows: Rows of the same length.
     """
-    click.echo("\n".join(columns(rows)))
+    show(columns([[visible(cell) for cell in row] for row in rows]))

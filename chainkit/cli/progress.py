@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 
-from chainkit.reporting import Reporter
+from chainkit.reporting import Reporter, visible
 
 PLAIN_SECONDS = 15.0
 BAR_SECONDS = 0.1
@@ -23,7 +23,7 @@ class TerminalReporter(Reporter):
 
     def say(self, line: str) -> None:
         self._clear()
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)
 
     def progress(self, done: int, total: int, words: str) -> None:
         now = time.monotonic()

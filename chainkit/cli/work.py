@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import click
 import numpy
 
+from chainkit.cli.output import show
 from chainkit.cli.progress import TerminalReporter
 from chainkit.cli.summary import evaluation_lines, summary_lines
 from chainkit.component import Part
+from chainkit.distributed import joined, lead
 from chainkit.errors import RecipeError
+from chainkit.estimator import Estimate
 from chainkit.evaluation import to_json
 from chainkit.files import write_file
 from chainkit.host import Host
@@ -22,9 +26,17 @@ from chainkit.interrupt import handling_signals
 from chainkit.opening import open_run, prepare_run
 from chainkit.recipe.override import read_value
 from chainkit.recipe.read import read_part
+from chainkit.reporting import Reporter, Silent
 from chainkit.run import Run
 from chainkit.run_directory import RunDirectory, fresh_path
 from chainkit.session import Session, new_run
+
+
+@contextmanager
+def _computing() -> Iterator[Reporter]:
+    """With the other processes, if a launcher has started more; one of them speaks, and all stop together."""
+    with joined() as group, handling_signals(insisting=group.size == 1):
+        yield TerminalReporter() if group.leads else Silent()
 
 
 def start(host: Host, recipe: Path, out: Path | None, overrides: Sequence[str], as_json: bool) -> None:
@@ -37,24 +49,28 @@ def start(host: Host, recipe: Path, out: Path | None, overrides: Sequence[str], 
         overrides: ``key=value`` settings that replace those of the recipe.
         as_json: Whether to print figures as JSON.
     """
-    with handling_signals():
-        path = out or fresh_path(Path("runs"), recipe.stem)
-        _complete(new_run(recipe, path, host, overrides=overrides, reporter=TerminalReporter()), as_json)
+    with _computing() as reporter:
+        path = out or lead(lambda: fresh_path(Path("runs"), recipe.stem))
+        _complete(new_run(recipe, path, host, overrides=overrides, reporter=reporter), as_json)
 
 
 def resume(host: Host, path: Path, device: str | None, as_json: bool) -> None:
     """``chainkit resume``; the arguments are those of the command."""
-    with handling_signals():
-        _complete(prepare_run(RunDirectory(path), host, TerminalReporter(), device), as_json)
+    with _computing() as reporter:
+        _complete(prepare_run(RunDirectory(path), host, reporter, device), as_json)
 
 
 def _complete(run: Run, as_json: bool) -> None:
     _introduce(run)
     figures = Session(run).complete()
+    lead(lambda: _conclude(run, figures, as_json))
+
+
+def _conclude(run: Run, figures: Sequence[Estimate], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"run": str(run.path), "figures": [to_json(figure, run.weights) for figure in figures]}, indent=1))
     else:
-        click.echo("\n".join(summary_lines(run, figures)))
+        show(summary_lines(run, figures))
 
 
 def _introduce(run: Run) -> None:
@@ -70,13 +86,17 @@ def sample(host: Host, path: Path, count: int | None, steps: int | None, seed: i
     """``chainkit sample``; the arguments are those of the command."""
     if out is not None and out.exists():
         raise RecipeError(f"{out}: exists")
-    with handling_signals():
-        run = open_run(path, host=host, reporter=TerminalReporter(), device=device)
+    with _computing() as reporter:
+        run = open_run(path, host=host, reporter=reporter, device=device)
         if steps is not None:
             run.check_steps(steps, "--steps")
-        with run.directory.locked():
-            samples = run.sample(count, steps=steps, seed=seed)
-            run.host.call("chainkit_samples", run=run, samples=samples)
+        with run.held():
+            lead(lambda: _draw(run, count, steps, seed, out))
+
+
+def _draw(run: Run, count: int | None, steps: int | None, seed: int, out: Path | None) -> None:
+    samples = run.sample(count, steps=steps, seed=seed)
+    run.tell("chainkit_samples", samples=samples)
     if out is not None:
         content = io.BytesIO()
         numpy.save(content, samples.state.float().numpy())
@@ -113,16 +133,20 @@ def evaluate(host: Host, path: Path, asked: Asked, device: str | None, as_json: 
         device: Where to compute; as the recipe says if None.
         as_json: Whether to print figures as JSON.
     """
-    with handling_signals():
-        run = open_run(path, host=host, reporter=TerminalReporter(), device=device)
+    with _computing() as reporter:
+        run = open_run(path, host=host, reporter=reporter, device=device)
         estimators = [with_settings(part, asked.settings) for part in _estimators(run, asked.estimators)]
-        with run.directory.locked():
+        with run.held():
             figures = run.evaluate(estimators, split=asked.split, examples=asked.examples, seed=asked.seed)
-            host.call("chainkit_estimates", run=run, estimates=figures)
+            run.tell("chainkit_estimates", estimates=figures)
+        lead(lambda: _show(figures, run, as_json))
+
+
+def _show(figures: Sequence[Estimate], run: Run, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([to_json(figure, run.weights) for figure in figures], indent=1))
     else:
-        click.echo("\n".join(evaluation_lines(figures, run.weights)))
+        show(evaluation_lines(figures, run.weights))
 
 
 def _estimators(run: Run, asked: Sequence[str]) -> list[Part]:

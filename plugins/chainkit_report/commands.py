@@ -10,7 +10,7 @@ import attrs
 import click
 
 from chainkit.cli import complete
-from chainkit.cli.output import as_json, columns, emit, say
+from chainkit.cli.output import as_json, columns, emit, say, show
 from chainkit.cli.run import RUN
 from chainkit.comparison import Comparison, Entry, Setting, compare
 from chainkit.errors import RecipeError
@@ -52,7 +52,7 @@ def compare_runs(runs: tuple[Path, ...], page: Path | None, as_json: bool) -> No
     if as_json:
         emit(_record(comparison))
     else:
-        click.echo("\n".join(_lines(comparison)))
+        show(_lines(comparison))
 
 
 def _new(path: Path) -> Path:

@@ -210,6 +210,34 @@ def test_data_that_is_absent_or_damaged_is_named(settings, said, recipe, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+ESCAPES = "\x1b[31m\x9b2J\u202e\x07"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "RECIPE", "--set", f"title.{ESCAPES}=1"],
+        ["check", "RECIPE", "--set", f"data={{type='digits', labels='{ESCAPES[1:4]}\\u001b\u202e'}}"],
+        ["check", f"{ESCAPES}.toml"],
+        ["check", f"{ESCAPES}\n.toml"],
+        [f"{ESCAPES}"],
+        ["resume", f"no\udcffwhere{ESCAPES}"],
+        ["check", "RECIPE", f"--{ESCAPES}"],
+    ],
+)
+def test_nothing_that_moves_or_colours_a_terminal_is_printed(words, recipe, capsys):
+    assert main([str(recipe) if word == "RECIPE" else word for word in words]) in (2, 4)
+    captured = capsys.readouterr()
+    assert all(letter.isprintable() or letter == "\n" for letter in captured.out + captured.err)
+    assert any(escape in captured.err for escape in ("\\x1b", "\\u001b", "\\u202e"))
+
+
+def test_a_name_over_several_lines_is_one_problem(recipe, fails):
+    recipe.write_text(RECIPE + '["a\\nchainkit: done"]\n')
+    assert fails(2, "check", recipe).startswith(r"'a\nchainkit: done': is an unknown key")
+    assert fails(2, "check", "a\nchainkit: done.toml").startswith(r"a\nchainkit: done.toml: no such file")
+
+
 # Run directories
 
 
@@ -465,6 +493,10 @@ def test_a_loss_that_is_no_number_leaves_with_5_and_a_sound_checkpoint(update, r
     assert (newest.name, complaints) == ("00000002", [])
     assert all(tensor.isfinite().all() for tensor in read_bundle(newest)[0]["model"].values())
     assert not (path / "final").exists()
+    report = json.loads((path / "nonfinite.json").read_text())
+    assert (report["update"], report["epoch"], report["error"]) == (3, 1, "the loss of model is nan")
+    assert (report["finding"]["component"], report["finding"]["function"]) == ("objective", "Breaking.losses")
+    assert "comes from objective (Breaking.losses, aten.mul.Tensor)" in said
 
 
 @pytest.mark.usefixtures("troubled")
