@@ -65,6 +65,23 @@ class Factorial(Density):
         """The log density of each element, of the shape of ``value``, in nats; ``log_prob`` is its sum."""
 
 
+class Mixable(Factorial):
+    """A product over the elements, of a family whose members can lend each other elements."""
+
+    @abstractmethod
+    def mixed(self, other: Factorial, rate: float, source: Source = None) -> Factorial | None:
+        """The distribution with elements taken from another, each drawn with a probability of its own.
+
+        Arguments:
+            other: The other distribution.
+            rate: The probability, in [0, 1].
+            source: Where the random numbers come from.
+
+        Returns:
+            None where ``other`` is of another family.
+        """
+
+
 class HasMean(Distribution):
     """A distribution whose mean is known."""
 

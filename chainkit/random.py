@@ -10,14 +10,15 @@ Nothing in chainkit draws from torch's global generator. Every draw takes a *sou
   numbers of the whole batch and keeps its own, so that nothing depends on how many there are;
 - ``None``, torch's global generator, for use at the prompt.
 
-Operators and distributions draw through :func:`normal` and :func:`uniform`, which take all of them.
+Operators and distributions draw through :func:`normal`, :func:`uniform` and :func:`chance`, which
+take all of them.
 What the rows of a batch have in common, such as one step for all, is drawn from :func:`common`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, Union
 
 import torch
@@ -61,7 +62,12 @@ class Share:
         return len(self.part)
 
 
+Fill: TypeAlias = Callable[[Tensor, torch.Generator | None], object]
 Source: TypeAlias = Union[torch.Generator, Rows, Share, None]
+
+
+BITS = 2**16
+"""Of a probability that is a multiple of 1 / BITS, draws are cheap."""
 
 
 def seed_of(*key: int | str) -> int:
@@ -94,35 +100,62 @@ def common(source: Source) -> torch.Generator | None:
     return source.generator if isinstance(source, Share) else source
 
 
-def _fill(method: str, out: Tensor, source: Source) -> Tensor:
+def _fill(fill: Fill, out: Tensor, source: Source) -> Tensor:
     if isinstance(source, Share):
-        return _fill_share(method, out, source)
+        return _fill_share(fill, out, source)
     if not isinstance(source, Rows):
-        return getattr(out, method)(generator=source)
+        fill(out, source)
+        return out
     if len(out) != len(source):
         raise ValueError(f"a source for {len(source)} rows cannot fill {len(out)} rows")
     for block, generator in zip(out.split(source.rows), source.generators, strict=True):
-        getattr(block, method)(generator=generator)
+        fill(block, generator)
     return out
 
 
-def _fill_share(method: str, out: Tensor, source: Share) -> Tensor:
+def _fill_share(fill: Fill, out: Tensor, source: Share) -> Tensor:
     times, odd = divmod(len(out), len(source))
     if odd:
         raise ValueError(f"a source for {len(source)} rows cannot fill {len(out)} rows")
     whole = out.new_empty(source.rows * times, *out.shape[1:])
-    getattr(whole, method)(generator=source.generator)
+    fill(whole, source.generator)
     return out.copy_(whole[source.part.start * times : source.part.stop * times])
 
 
 def normal(like: Tensor, source: Source = None) -> Tensor:
     """Standard normal draws of the shape, dtype and device of ``like``, rows first."""
-    return _fill("normal_", torch.empty_like(like, requires_grad=False, memory_format=torch.contiguous_format), source)
+    return _fill(lambda out, generator: out.normal_(generator=generator), _empty(like), source)
 
 
 def uniform(like: Tensor, source: Source = None) -> Tensor:
     """Uniform draws on [0, 1) of the shape, dtype and device of ``like``, rows first."""
-    return _fill("uniform_", torch.empty_like(like, requires_grad=False, memory_format=torch.contiguous_format), source)
+    return _fill(lambda out, generator: out.uniform_(generator=generator), _empty(like), source)
+
+
+def chance(like: Tensor, probability: float, source: Source = None) -> Tensor:
+    """Draws that are true with one probability, a bool of the shape and device of ``like``, rows first.
+
+    On a CPU, which makes random numbers one after the other, a multiple of 2^-16 takes 16 bits for
+    each draw, a third of the time of a uniform number.
+
+    Arguments:
+        like: A state of the wanted shape.
+        probability: p, in [0, 1].
+        source: Where the random numbers come from.
+    """
+    level = probability * BITS
+    if like.device.type != "cpu" or level % 1 or level == BITS:
+        return uniform(like, source) < probability
+
+    def draw(out: Tensor, generator: torch.Generator | None) -> None:
+        words = torch.empty(-(-out.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        torch.lt(words.view(torch.int16)[: out.numel()].view(out.shape), int(level) - BITS // 2, out=out)
+
+    return _fill(draw, _empty(like, torch.bool), source)
+
+
+def _empty(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    return torch.empty_like(like, dtype=dtype, requires_grad=False, memory_format=torch.contiguous_format)
 
 
 def integers(low: int, high: int, rows: int, device: torch.device | str, source: Source = None) -> Tensor:

@@ -5,17 +5,18 @@ r"""Independent bits.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from chainkit.capabilities import Factorial, HasMean, Reparametrised
-from chainkit.random import Source, uniform
+from chainkit.capabilities import Factorial, HasMean, Mixable, Reparametrised
+from chainkit.random import Source, chance, uniform
 
 EXACT = 40.0
 """Above it log(1 + e^l) is l to the last digit of float64; torch stops at 20, where float64 still sees e^-l."""
 
 
-class Bernoulli(Factorial, HasMean):
+class Bernoulli(Mixable, HasMean):
     """A vector of independent bits, kept as floats 0 and 1.
 
     Arguments:
@@ -32,6 +33,11 @@ class Bernoulli(Factorial, HasMean):
     def sample(self, source: Source = None) -> Tensor:
         rate = self.logits.detach().sigmoid()
         return (uniform(rate, source) < rate).to(rate.dtype)
+
+    def mixed(self, other: Factorial, rate: float, source: Source = None) -> Bernoulli | None:
+        if not isinstance(other, Bernoulli):
+            return None
+        return type(self)(torch.where(chance(self.logits, rate, source), other.logits, self.logits))
 
     def log_prob_elementwise(self, value: Tensor) -> Tensor:
         return value * self.logits - softplus(self.logits, threshold=EXACT)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
-from chainkit.capabilities import Factorial, HasMean, Reparametrised
-from chainkit.random import Source, normal
+from chainkit.capabilities import Factorial, HasMean, Mixable, Reparametrised
+from chainkit.random import Source, chance, normal
 
 LOG_2PI = math.log(2 * math.pi)
 
 
-class Gaussian(Factorial, Reparametrised, HasMean):
+class Gaussian(Mixable, Reparametrised, HasMean):
     """A Gaussian with independent elements.
 
     Arguments:
@@ -38,8 +39,16 @@ class Gaussian(Factorial, Reparametrised, HasMean):
         mean = self._mean.detach()
         return normal(mean, source).mul_(self.variance.detach().sqrt()).add_(mean)
 
+    def mixed(self, other: Factorial, rate: float, source: Source = None) -> Gaussian | None:
+        if not isinstance(other, Gaussian):
+            return None
+        where = chance(self._mean, rate, source)
+        return Gaussian(torch.where(where, other.mean, self._mean), torch.where(where, other.variance, self.variance))
+
     def log_prob_elementwise(self, value: Tensor) -> Tensor:
         return -0.5 * ((value - self._mean).square() / self.variance + self.variance.log() + LOG_2PI)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.log_prob_elementwise(value).flatten(1).sum(1)
+        # The constants of a row are added once, not to each of its elements.
+        doubled = torch.addcdiv(self.variance.log(), (value - self._mean).square(), self.variance).flatten(1)
+        return -0.5 * (doubled.sum(1) + doubled.shape[1] * LOG_2PI)

@@ -10,13 +10,12 @@ happened to be made.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from chainkit.capabilities import Factorial, Reparametrised
-from chainkit.random import Source, uniform
+from chainkit.capabilities import Factorial, Mixable, Reparametrised
+from chainkit.random import Source, chance
 
 
 class Infused(Factorial, Reparametrised):
@@ -34,19 +33,25 @@ class Infused(Factorial, Reparametrised):
         self.rate = rate
 
     def sample(self, source: Source = None) -> Tensor:
-        return self._mix(self.base.sample(source), self.target.sample, source)
+        if (chosen := self._chosen(source)) is not None:
+            return chosen.sample(source)
+        base = self.base.sample(source)
+        return torch.where(chance(base, self.rate, source), self.target.sample(source), base)
 
     def rsample(self, source: Source = None) -> Tensor:
         """As ``sample``; the choice of component has no gradient, since its probability is fixed."""
         if not (isinstance(self.base, Reparametrised) and isinstance(self.target, Reparametrised)):
             raise TypeError(f"{type(self.base).__name__} cannot be drawn with its gradient")
-        return self._mix(self.base.rsample(source), self.target.rsample, source)
+        if isinstance(chosen := self._chosen(source), Reparametrised):
+            return chosen.rsample(source)
+        base = self.base.rsample(source)
+        return torch.where(chance(base, self.rate, source), self.target.rsample(source), base)
 
-    def _mix(self, base: Tensor, target: Callable[[Source], Tensor], source: Source) -> Tensor:
+    def _chosen(self, source: Source) -> Factorial | None:
+        """The distribution that each element turned out to be of, to be drawn from once; None where the two are of different families."""
         if self.rate == 0:
-            return base
-        infuse = uniform(base, source) < self.rate
-        return torch.where(infuse, target(source), base)
+            return self.base
+        return self.base.mixed(self.target, self.rate, source) if isinstance(self.base, Mixable) else None
 
     def log_prob_elementwise(self, value: Tensor) -> Tensor:
         base = self.base.log_prob_elementwise(value)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from chainkit import Batch, Chain, Context, Factorial, ForwardProcess, Schedule, Transition
 from chainkit.distributions import Infused
-from chainkit.random import Source
+from chainkit.random import BITS, Source
 from chainkit_infusion.configs import BinaryInfusionConfig, InfusionConfig
 from chainkit_infusion.near import NearBits, NearGaussian
 
@@ -44,7 +44,7 @@ class InfusionProcess(ForwardProcess):
         self.near = near or NearGaussian()
 
     def rates(self, steps: int) -> list[float]:
-        """alpha_0..alpha_{K-1}.
+        """alpha_0..alpha_{K-1}, to the nearest multiple of 2^-16, at which the choice takes 16 random bits.
 
         Arguments:
             steps: K.
@@ -58,7 +58,7 @@ class InfusionProcess(ForwardProcess):
         rates = values.tolist()
         if not all(0 <= rate <= 1 for rate in rates):
             raise ValueError(f"an infusion rate lies in [0, 1], not {min(rates):g}..{max(rates):g}")
-        return rates
+        return [round(rate * BITS) / BITS for rate in rates]
 
     def walk(
         self, chain: Chain, batch: Batch, *, source: Source = None, path_gradient: bool = False, with_log_ratio: bool = False

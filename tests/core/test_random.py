@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainkit.distributions import Gaussian
-from chainkit.random import Rows, integers, normal, seed_of, seeded, uniform
+from chainkit.random import BITS, Rows, chance, integers, normal, seed_of, seeded, uniform
 
 
 def rows_of(*names: str, rows: int = 1) -> Rows:
@@ -22,7 +22,9 @@ def rows_of(*names: str, rows: int = 1) -> Rows:
     position=st.integers(0, 4),
     shape=st.sampled_from([(1,), (3,), (17,), (40,), (2, 3, 5)]),
     rows=st.integers(1, 4),
-    draw=st.sampled_from([normal, uniform]),
+    draw=st.sampled_from(
+        [normal, uniform, lambda like, source: chance(like, 0.25, source), lambda like, source: chance(like, 0.3, source)]
+    ),
 )
 def test_an_example_draws_the_same_alone_or_with_mates(position, shape, rows, draw):
     names = ["a", "b", "c", "d"]
@@ -90,3 +92,19 @@ def test_with_a_source_the_global_generator_stays_as_it_is():
     Gaussian(torch.zeros(3, 2), torch.tensor(1.0)).sample(rows_of("a", "b", "c"))
     integers(0, 5, 10, "cpu", seeded("cpu", 0))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("probability", [0, 1 / BITS, 0.01, 655 / BITS, 0.25, 0.5, 0.9, 1 - 1 / BITS, 1])
+def test_chances_are_what_was_asked_for(probability):
+    """Within 5 standard errors over 4e6 draws; a bit lost or gained at 2^-16 would be seen where p is small."""
+    draws = torch.cat([chance(torch.empty(1000, 999), probability, seeded("cpu", 0, block)) for block in range(4)])
+    error = math.sqrt(probability * (1 - probability) / draws.numel())
+    assert draws.dtype == torch.bool
+    assert abs(draws.double().mean().item() - probability) <= 5 * error
+
+
+def test_chances_of_neighbouring_elements_are_independent():
+    """Four of them share one random word."""
+    draws = chance(torch.empty(40_000, 8), 0.25, seeded("cpu", 3)).double()
+    correlations = torch.corrcoef(draws.T) - torch.eye(8)
+    assert correlations.abs().max() < 5 / math.sqrt(40_000)

@@ -67,7 +67,7 @@ def test_every_path_of_an_enumerated_binary_chain_has_its_exact_weight_and_frequ
     walk = list(process.walk(chain, Batch.of(origin.expand(rows, 2)), source=seeded("cpu", 0), with_log_ratio=True))
     log_w = total_log_ratio(walk)
     path = torch.cat([walk[0].state, walk[1].state], 1)
-    paths = list(binary_paths(chain, origin, [0.1, 0.3], 0.1))
+    paths = list(binary_paths(chain, origin, [6554 / 2**16, 19661 / 2**16], 0.1))
     assert sum(proposal for _, _, proposal in paths) == pytest.approx(1)
     evidence = 0.0
     for bits, joint, proposal in paths:

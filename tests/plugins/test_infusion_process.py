@@ -96,8 +96,19 @@ def test_s_k_is_drawn_at_the_rate_of_its_paper_time():
     assert infused[1] == 1.0
 
 
+def test_rates_are_rounded_to_what_sixteen_random_bits_can_tell():
+    rates = InfusionProcess(IncreasingRate(0.01, 0.3)).rates(4)
+    assert [rate * 2**16 % 1 for rate in rates] == [0] * 4
+    assert rates == pytest.approx([0.3, 0.31, 0.32, 0.33], abs=2**-17)
+    assert InfusionProcess(Fixed(0.0, 1.0)).rates(2) == [0, 1]
+
+
 def test_log_ratio_of_every_step_is_the_difference_of_the_two_mixtures():
-    chain, examples, rates = make(temperature=Fixed(1.0, 1.5, 2.0, 3.0)), batch(), [0.1, 0.2, 0.3, 0.4]
+    chain, examples, rates = (
+        make(temperature=Fixed(1.0, 1.5, 2.0, 3.0)),
+        batch(),
+        [round(rate * 2**16) / 2**16 for rate in (0.1, 0.2, 0.3, 0.4)],
+    )
     process = InfusionProcess(IncreasingRate(0.1, 0.1), NearGaussian(0.01))
     near = Gaussian(examples.origin, torch.tensor(0.01))
 

@@ -37,10 +37,10 @@ def heated(chain, process, walks):
 
 
 def infused(chain, process, walks, near):
-    """(1 - alpha) p + alpha delta_x for each element, alpha = 0.15 + 0.25 t, t = K - k."""
+    """(1 - alpha) p + alpha delta_x for each element, alpha = 0.15 + 0.25 t to 16 bits, t = K - k."""
     total = 0.0
     for k, model in enumerate(model_steps(chain, walks)[1:], 1):
-        rate = 0.15 + 0.25 * (chain.steps - k)
+        rate = round((0.15 + 0.25 * (chain.steps - k)) * 2**16) / 2**16
         kept = model.log_prob_elementwise(walks.states[k]) + math.log(1 - rate)
         total = total + torch.logaddexp(kept, near(walks).log_prob(walks.states[k]) + math.log(rate)).sum(1)
     return total
