@@ -158,7 +158,8 @@ def joined() -> Iterator[Group]:
         if group.leads or not _shared(error):
             raise
         raise SystemExit(error.exit_code) from error
-    dist.destroy_process_group()
+    finally:
+        dist.destroy_process_group()
 
 
 def _backend(group: Group) -> str:
@@ -274,7 +275,7 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition(". ")[0]
         raise ProcessLostError(f"another process of this run has ended or cannot be reached ({reason})") from error
 
 

@@ -6,6 +6,8 @@ each with what this module gives.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import click
 
+from chainkit.cli.group import CommandLine, LazyCommand
 from chainkit.component import HOOKS
 from chainkit.host import Host, load_plugins
 from chainkit.recipe import ShippedRecipe, read_recipe, shipped_recipes
@@ -137,6 +141,46 @@ def _names(types: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in types)
 
 
+def commands(host: Host) -> str:
+    """Every command that comes with chainkit, with its usage and options."""
+    group = CommandLine()
+    host.call("chainkit_commands", group=group)
+    group.host = host
+    with click.Context(group, info_name="chainkit") as context:
+        before_any = "## Before any command\n\nThese stand between `chainkit` and the command.\n\n" + _options(group, context)
+        return "\n".join([before_any, *(_command(command, context) for command in group.commands.values() if _shipped(_real(command)))])
+
+
+def _real(command: click.Command) -> click.Command:
+    """The command that one stands for that is imported when it is used."""
+    if not isinstance(command, LazyCommand):
+        return command
+    module, _, attribute = command.target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _shipped(command: click.Command) -> bool:
+    return command.callback is not None and Path(inspect.getfile(inspect.unwrap(command.callback))).is_relative_to(ROOT)
+
+
+def _command(command: click.Command, parent: click.Context) -> str:
+    """A command, and those inside it."""
+    command = _real(command)
+    with click.Context(command, info_name=command.name, parent=parent) as context:
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        words = "\n\n".join(markdown(paragraph) for paragraph in inspect.cleandoc(command.help or "").split("\n\n"))
+        text = f"## {context.command_path}\n\n    {usage}\n\n{words}\n\n{_options(command, context)}".rstrip() + "\n"
+        inside = command.commands.values() if isinstance(command, click.Group) else []
+        return "\n".join([text, *(_command(other, context) for other in inside)])
+
+
+def _options(command: click.Command, context: click.Context) -> str:
+    options = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    rows = [(f"`{name}`".replace("|", r"\|"), markdown(meaning)) for name, meaning in records]
+    return table(("option", "meaning"), rows) if rows else ""
+
+
 def script() -> str:
     """The research script."""
     return f"```python\n{(ROOT / 'docs' / 'examples' / 'research.py').read_text(encoding='utf-8')}```\n"
@@ -147,6 +191,7 @@ GENERATED: dict[str, tuple[str, Callable[[Host], str]]] = {
     "research script": ("README.md", lambda host: script()),
     "tables and keys": ("docs/recipes.md", lambda host: schema()),
     "components": ("docs/components.md", components),
+    "commands": ("docs/commands.md", commands),
 }
 """By name of each generated part: its file, and what gives it."""
 

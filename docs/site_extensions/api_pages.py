@@ -74,8 +74,9 @@ def escape(app: Sphinx, what: str, name: str, subject: Any, options: Any, lines:
 
 
 def skip(app: Sphinx, what: str, name: str, subject: Any, skipped: bool, options: Any) -> bool | None:
-    """Leaves out what another package's metaclass wrote into a class of ours."""
-    return True if (getattr(subject, "__module__", None) or "chainkit").partition(".")[0] == "matplotlib" else None
+    """Leaves out builders of components, which recipes call, and what another package's metaclass wrote into a class of ours."""
+    home = getattr(subject, "__module__", None) or "chainkit"
+    return True if home.startswith("matplotlib") or (name == "build" and home.startswith("chainkit_")) else None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 _NAME = re.compile(r"chainkit(?:_\w+)?(?:\.\w+)+")
-_OWN_PAGES = ("chainkit.cli", "chainkit.scaffold")
 
 
 class NamesAsLinks(SphinxTransform):

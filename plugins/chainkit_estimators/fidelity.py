@@ -3,7 +3,7 @@
 The Fréchet Inception distance of Heusel et al. 2017 and the score of Salimans et al. 2016, on images of
 8 bits per channel. Nothing is downloaded: the package comes with ``pip install chainkit[fidelity]``,
 and the weights of Inception are a file that the user puts in place. torch-fidelity reads that file
-with pickle, which can run code: take it from where the package says.
+with pickle, which can run code; it is given none that holds anything but tensors.
 """
 
 from __future__ import annotations
@@ -77,11 +77,15 @@ def weights_file(given: str | None) -> Path:
         given: Its path; None is where torch keeps what it downloads.
 
     Raises:
-        DataError: There is no such file.
+        DataError: There is no such file, or it is damaged or holds other objects than tensors.
     """
     path = Path(given) if given else Path(torch.hub.get_dir()) / "checkpoints" / FILE
     if not path.is_file():
         raise DataError(f"{path}: the weights of Inception are absent; put {FILE} of torch-fidelity there, or set weights")
+    try:
+        torch.load(path, map_location="cpu", mmap=False, weights_only=True)
+    except Exception as error:  # damaged files make the readers raise almost anything
+        raise DataError(f"{path}: not weights, damaged or with other objects than tensors in it ({type(error).__name__})") from error
     return path
 
 

@@ -1,5 +1,6 @@
 """FID and Inception score through torch-fidelity, on features that are registered with it, and what is said where it is absent."""
 
+import os
 import sys
 
 import pytest
@@ -107,9 +108,31 @@ def test_absent_weights_are_said_in_one_line_and_nothing_is_downloaded(monkeypat
 
 def test_weights_are_found_where_torch_keeps_them_or_where_they_are_said_to_be(monkeypatch, tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / FILE).touch()
+    torch.save({"weight": torch.ones(2)}, tmp_path / "checkpoints" / FILE)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert weights_file(None) == weights_file(str(tmp_path / "checkpoints" / FILE))
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_weights_that_would_run_code_are_refused_and_run_none(tmp_path, legacy):
+    path = tmp_path / "weights.pth"
+    torch.save({"weight": Trap(tmp_path / "sprung")}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(DataError, match=r"weights\.pth: not weights, damaged or with other objects than tensors in it"):
+        weights_file(str(path))
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(DataError, match=r"weights\.pth: not weights"):
+        weights_file(str(path))
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_states_become_images_of_three_channels_and_8_bits():

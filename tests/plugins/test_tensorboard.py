@@ -101,3 +101,10 @@ def test_a_missing_tensorboard_is_one_line_before_training(monkeypatch):
 
     with pytest.raises(MissingPackage, match=r"^tensorboard cannot be imported \(No module named 'tensorboard'\): pip install tensorboard"):
         build_tensorboard(TensorboardConfig(), Context())
+
+
+@pytest.mark.parametrize("directory", ["../events", "/events", "a/../../events", "a\0b", ""])
+def test_event_files_stay_in_the_run_directory(directory):
+    with pytest.raises(ValueError, match="must lie in the run directory|must not be empty"):
+        TensorboardConfig(directory=directory)
+    assert TensorboardConfig(directory="events/of this run").directory == "events/of this run"
