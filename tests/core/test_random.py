@@ -29,8 +29,8 @@ def rows_of(*names: str, rows: int = 1) -> Rows:
 def test_an_example_draws_the_same_alone_or_with_mates(position, shape, rows, draw):
     names = ["a", "b", "c", "d"]
     names.insert(position, "mine")
-    together = draw(torch.empty(5 * rows, *shape), rows_of(*names, rows=rows))
-    alone = draw(torch.empty(rows, *shape), rows_of("mine", rows=rows))
+    together = draw(torch.empty(5 * rows, *shape), source=rows_of(*names, rows=rows))
+    alone = draw(torch.empty(rows, *shape), source=rows_of("mine", rows=rows))
     assert torch.equal(together[position * rows : (position + 1) * rows], alone)
 
 
