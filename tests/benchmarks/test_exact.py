@@ -66,7 +66,7 @@ def gradient_by_hand(loop):
     return flat([*(weight.grad for weight in loop.weights), *norms, loop.heads.grad, loop.bias.grad])
 
 
-def compared(run, copied, loop, update, gradient):
+def check_same(run, copied, loop, update, gradient):
     """Losses and gradients of both over some updates."""
     followed, losses, others, theirs = Followed(run, copied), [], [], []
     loop.optimizer.register_step_pre_hook(lambda *_: theirs.append(gradient()))
@@ -80,24 +80,24 @@ def compared(run, copied, loop, update, gradient):
         assert (own - other).abs().max() <= 1e-9 * other.abs().max()
 
 
-def infusion_compared(run, size, kind):
+def check_infusion(run, size, kind):
     net, arguments = infusion.copied(run), infusion.loop_arguments(run)
     if kind == "user":
         loop = UserLoop(net, **arguments, draws=Sourced())
-        compared(run, infusion.copied, loop, loop.update, lambda: flat(parameter.grad for parameter in net.parameters()))
+        check_same(run, infusion.copied, loop, loop.update, lambda: flat(parameter.grad for parameter in net.parameters()))
     else:
         loop = BareLoop(net, **arguments, rows=size.batch, draws=Sourced())
-        compared(run, infusion.copied, loop, loop.update, lambda: gradient_by_hand(loop))
+        check_same(run, infusion.copied, loop, loop.update, lambda: gradient_by_hand(loop))
 
 
 @pytest.mark.parametrize("kind", ["user", "bare"])
 def test_infusion_on_images_is_the_loop_by_hand(kind):
-    infusion_compared(made(infusion.recipe(IMAGES, alpha0=0.05), EXACT), IMAGES, kind)
+    check_infusion(made(infusion.recipe(IMAGES, alpha0=0.05), EXACT), IMAGES, kind)
 
 
 @pytest.mark.parametrize("kind", ["user", "bare"])
 def test_the_small_chain_is_the_loop_by_hand(kind):
-    infusion_compared(made(small_chain.plane_recipe(PLANE, alpha0=0.05), EXACT), PLANE, kind)
+    check_infusion(made(small_chain.plane_recipe(PLANE, alpha0=0.05), EXACT), PLANE, kind)
 
 
 @pytest.mark.parametrize("update", ["walk", "step"])
@@ -106,7 +106,7 @@ def test_walkback_is_the_loop_by_hand(update):
     operator = walkback.copied(run)
     loop = walkback_loop.UserLoop(operator, run.chain.temperatures(), draw_first=True, draws=Sourced())
     trained = loop.update if update == "walk" else loop.update_per_step
-    compared(run, walkback.copied, loop, trained, lambda: flat(parameter.grad for parameter in operator.parameters()))
+    check_same(run, walkback.copied, loop, trained, lambda: flat(parameter.grad for parameter in operator.parameters()))
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 5e-3)])
