@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 DOCS := $(VENV)/.documented
 
-.PHONY: run test check docs mutation clean
+.PHONY: run test check docs mutation bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/chainkit run recipes/infusion_digits.toml
@@ -24,6 +24,10 @@ docs: $(DOCS)
 # Hours: every small mistake in a formula, one at a time. Stopped and started again, it goes on where it was.
 mutation: $(STAMP)
 	$(VENV)/bin/python tests/mutation/run.py --record
+
+# Half an hour on a quiet machine of two cores; each call adds to the records and writes docs/benchmarks.md anew.
+bench: $(STAMP)
+	$(VENV)/bin/python tests/benchmarks/run.py --record
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,75 @@
+"""The data path: shuffled, dequantised batches of MNIST per second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import attrs
+import infusion
+import torch
+from measure import Row, alternate
+from training import made
+from yardsticks.images import batches
+
+from chainkit.data import Data
+from chainkit.random import seeded
+
+
+@attrs.frozen(kw_only=True)
+class Size:
+    """How large the benchmark is.
+
+    Arguments:
+        batch: Examples in a batch.
+        calls: Batches in one turn.
+        workers: Processes that decode for the user.
+    """
+
+    batch: int = 128
+    calls: int = 40
+    workers: int = 2
+
+
+FULL = Size()
+TINY = Size(batch=8, calls=2, workers=0)
+
+
+def prepared(data: Data, rows: int) -> Callable[[], object]:
+    """A function that prepares the next batch as a trainer does: order from the epoch, noise from the update."""
+
+    def epochs() -> Iterator[object]:
+        epoch = update = 0
+        while True:
+            order = torch.randperm(len(data.split("train")), generator=seeded("cpu", 0, "order", epoch))
+            for index in order.split(rows)[: len(order) // rows]:
+                yield data.batch("train", index, seeded("cpu", 0, "preparation", update))
+                update += 1
+            epoch += 1
+
+    return epochs().__next__
+
+
+def rows(repeats: int, size: Size = FULL) -> Iterator[Row]:
+    """The rows of this family; the user may decode in this process or in others, and the faster counts.
+
+    Arguments:
+        repeats: Rounds of timing.
+        size: How large the benchmark is.
+    """
+    data = made(infusion.recipe(infusion.TINY)).data
+    images = data.split("train").values.flatten(0, 1)
+    works = {
+        "user": batches(images, size.batch, 0).__next__,
+        "user with workers": batches(images, size.batch, size.workers).__next__,
+        "chainkit": prepared(data, size.batch),
+    }
+    times = alternate(works, rounds=repeats, calls=size.calls)
+    fastest = min(("user", "user with workers"), key=times.median)
+    yield Row(
+        name="data path over a DataLoader of Pillow images, examples per second",
+        measured=times.ratio(fastest, "chainkit"),
+        unit="x",
+        at_least=50,
+        aim=100,
+        details={f"{name}, examples/s": size.batch / times.median(name) for name in works},
+    )

@@ -1,0 +1,156 @@
+"""What the benchmarks found, kept and shown: ``docs/records/benchmarks`` and ``docs/benchmarks.md``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from measure import Row
+
+ROOT = Path(__file__).parents[2]
+RECORDS = ROOT / "docs" / "records" / "benchmarks"
+PAGE = ROOT / "docs" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "images" / "scaling.png"
+SHOWN = 3
+"""How many runs the page shows, the newest ones."""
+
+TEXT = """# Benchmarks
+
+Written by `make bench` from `docs/records/benchmarks`, never by hand. Every figure compares two ways of doing the
+same work within one run, in turn, on the same machine; in float64 and fed the same draws, losses and
+gradients of both are equal to 1e-9 (`tests/benchmarks/test_exact.py`). The user's loop is what one would
+write with torch's modules and torch.distributions, one forward to sample and one to train, default Adam;
+the bare loop is chainkit's own algorithm written by hand (`tests/benchmarks/yardsticks`). Figures in `x`
+say how many times as fast, in `x time` how many times as long, so that 1.03 is 3 % slower; "+" stands
+before what is added. The columns of figures are the newest runs, apart in time; the load is the
+machine's average number of running processes as each began.
+
+"""
+
+SCALING = """## Scaling
+
+![Time and memory of a training step](images/scaling.png)
+
+Infusion training on MNIST (784-1200-1200, T = 15, B = 128), one quantity growing at a time; the
+importance estimate for the number of walks. The exponent p of time ~ n^p, by least squares over the points:
+1 is proportional. Where it is below 1, the smallest sizes do not fill the machine or pay the same Python and
+optimiser; the products grow with the square of the width between the hidden layers, and with the width itself
+at either end.
+
+"""
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The figures of one run, for the terminal."""
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'':{width}}  at least       aim  measured"]
+    lines += [
+        f"{row.name:{width}}  {figure(row.at_least):>8}  {figure(row.aim):>8}  {figure(row.measured):>8} {row.unit:10} {row.verdict}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def figure(value: float | None) -> str:
+    """Three digits, or nothing."""
+    return "" if value is None else f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def keep(family: str, rows: Sequence[Row], machine: Mapping[str, Any], date: str, repeats: int, folder: Path = RECORDS) -> None:
+    """Appends a run to the record of a family.
+
+    Arguments:
+        family: Its name.
+        rows: What was measured.
+        machine: What it depends on (:func:`measure.machine`).
+        date: When, ISO 8601.
+        repeats: Rounds of timing.
+        folder: Where records are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{family}.json"
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    runs.append({"date": date, "repeats": repeats, "machine": dict(machine), "rows": [_plain(row) for row in rows]})
+    path.write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    details = {name: float(f"{value:.4g}") for name, value in row.details.items()}
+    return {**attrs.asdict(row), "measured": float(f"{row.measured:.4g}"), "details": details}
+
+
+def records(folder: Path = RECORDS) -> dict[str, list[dict[str, Any]]]:
+    """The runs of every family, oldest first."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def page(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The page of all records.
+
+    Arguments:
+        kept: The runs of every family.
+    """
+    lines = ["| what | at least | aim | measured | |", "| --- | --- | --- | --- | --- |"]
+    lines += [line for family, runs in kept.items() if family != "scaling" for line in _lines(runs)]
+    scaling = ["| what | at least | aim | measured | |", "| --- | --- | --- | --- | --- |", *_lines(kept.get("scaling", []))]
+    where = [
+        "## Runs",
+        "",
+        "| benchmark | date | rounds | load | threads | torch | processor |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    where += [_run(family, run) for family, runs in kept.items() for run in runs[-SHOWN:]]
+    return TEXT + "\n".join([*lines, "", SCALING + "\n".join(scaling), "", *where]) + "\n"
+
+
+def _lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One row for each figure of the newest run, with those of the runs before it."""
+    shown = [{row["name"]: Row(**row) for row in run["rows"]} for run in runs[-SHOWN:]]
+    lines = []
+    for name, row in shown[-1].items() if shown else []:
+        values = [run[name].measured for run in shown if name in run]
+        middle = attrs.evolve(row, measured=statistics.median(values))
+        goals = " | ".join("" if goal is None else f"{figure(goal)} {row.unit}" for goal in (row.at_least, row.aim))
+        lines.append(f"| {name} | {goals} | {', '.join(map(figure, values))} {row.unit} | {middle.verdict} |")
+    return lines
+
+
+def _run(family: str, run: Mapping[str, Any]) -> str:
+    machine = run["machine"]
+    found = (run["date"], run["repeats"], *(machine[key] for key in ("load", "threads", "torch", "processor")))
+    return f"| [{family}](records/benchmarks/{family}.json) | {' | '.join(map(str, found))} |"
+
+
+def draw(runs: Sequence[Mapping[str, Any]], path: Path = PICTURE) -> None:
+    """Time and memory of the newest run of ``scaling``, one column for each quantity.
+
+    Arguments:
+        runs: The runs of the family ``scaling``, at least one.
+        path: The picture.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    rows = runs[-1]["rows"]
+    picture, axes = pyplot.subplots(2, len(rows), figsize=(2.6 * len(rows), 4.4), squeeze=False, layout="constrained")
+    for column, row in enumerate(rows):
+        for axis, unit in zip(axes[:, column], ("ms", "MB"), strict=True):
+            points = [(_place(name), value) for name, value in row["details"].items() if name.endswith(f", {unit}")]
+            axis.loglog(*zip(*points, strict=True), "o-", markersize=4)
+            axis.set_xlabel(row["name"].split()[2].rstrip(","))
+            axis.grid(which="both", alpha=0.2)
+            if not column:
+                axis.set_ylabel(unit)
+    picture.savefig(path, dpi=80)
+    pyplot.close(picture)
+
+
+def _place(name: str) -> float:
+    """Where a point is: the number in ``batch = 64, ms``."""
+    return float(name.split("=")[1].split(",")[0])

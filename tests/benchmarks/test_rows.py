@@ -1,0 +1,65 @@
+"""Every benchmark runs, in small, and gives positive figures that are finite; the table and its record say them."""
+
+import importlib
+import math
+
+import pytest
+import report
+from measure import Row, Times, alternate, slope
+
+MACHINE = {"load": 0.1, "threads": 2, "torch": "2", "processor": "one"}
+FAMILIES = ("data_path", "importance", "infusion", "memory", "sampling", "scaling", "small_chain", "start", "walkback")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_benchmark_runs_in_small(name):
+    family = importlib.import_module(name)
+    rows = list(family.rows(1, family.TINY))
+    assert rows
+    for row in rows:
+        assert math.isfinite(row.measured)
+        assert all(value > 0 for value in row.details.values())
+        assert row.details or row.measured > 0
+
+
+def test_a_record_keeps_every_run_and_the_page_shows_the_newest_three(tmp_path):
+    for value in (1.0, 2.0, 3.0, 4.0):
+        row = Row(name="a step", measured=value, unit="x", at_least=1.5, aim=3.5, details={"user, ms": 2.0})
+        report.keep("infusion", [row], MACHINE, f"2020-01-0{value:g}", 7, tmp_path)
+    kept = report.records(tmp_path)
+    assert [run["rows"][0]["measured"] for run in kept["infusion"]] == [1, 2, 3, 4]
+    page = report.page(kept)
+    assert "| a step | 1.5 x | 3.5 x | 2, 3, 4 x | at least |" in page
+    assert "2020-01-01" not in page
+
+
+@pytest.mark.parametrize(
+    ("measured", "unit", "verdict"),
+    [(3, "x", "aim"), (2.5, "x", "at least"), (1, "x", "short"), (1, "ms", "aim"), (2.5, "ms", "at least"), (4, "x time", "short")],
+)
+def test_costs_are_to_be_small_and_gains_large(measured, unit, verdict):
+    at_least, aim = (2, 3) if unit == "x" else (3, 2)
+    assert Row(name="row", measured=measured, unit=unit, at_least=at_least, aim=aim).verdict == verdict
+
+
+def test_contenders_take_turns():
+    turns = []
+    times = alternate({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, rounds=2, calls=2, warm=1)
+    assert turns == ["a", "b", *"aabbaabb"]
+    assert {name: len(found) for name, found in times.seconds.items()} == {"a": 2, "b": 2}
+
+
+def test_a_ratio_is_the_median_of_the_rounds():
+    times = Times({"slow": [2.0, 9.0, 4.0], "fast": [1.0, 3.0, 4.0]})
+    assert times.ratio("slow", "fast") == 2
+    assert times.difference("slow", "fast") == 1
+
+
+def test_the_scaling_of_a_record_is_drawn(tmp_path):
+    row = {
+        "name": "time against batch, exponent",
+        "details": {"batch = 2, ms": 1.0, "batch = 4, ms": 2.0, "batch = 2, MB": 3.0, "batch = 4, MB": 5.0},
+    }
+    report.draw([{"rows": [row]}], tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
+    assert slope([2, 4, 8], [3, 12, 48]) == pytest.approx(2)
