@@ -198,7 +198,7 @@ class Data:
         content = self.split(split)
         local = index.to(content.values.device)
         labels = content.labels[local].to(device) if self.classes is not None and content.labels is not None else None
-        origin = self.preparation(content.values[local].to(device), source).to(self.dtype)
+        origin = self.preparation(content.values.index_select(0, local).to(device), source).to(self.dtype)
         return Batch(origin=origin, rows=len(index), condition=labels, index=index)
 
     def conditions(self, n: int, device: torch.device | str = "cpu") -> Any:

@@ -56,10 +56,10 @@ class Scaled(Preparation):
         self.words = f"scaled by 1/{scale}" + (f", uniform noise of width 1/{scale}" if dequantize else "")
 
     def __call__(self, raw: Tensor, source: Source) -> Tensor:
+        if not self.dequantize:
+            return raw.float() / self.scale
         values = raw.float()
-        if self.dequantize:
-            values = values + uniform(values, source)
-        return values / self.scale
+        return uniform(values, source).add_(values).div_(self.scale)
 
 
 class Thresholded(Preparation):
