@@ -12,6 +12,7 @@ evaluated together and one at a time, and every layer's input and every loss mus
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -28,21 +29,95 @@ from chainkit.transition import Transition
 CHUNK_BYTES = 2**24
 """Largest memory of the layers' outputs of one chunk of steps."""
 
+Step: TypeAlias = tuple[Transition, Evaluation]
 
-def stacked_losses(model: Model, batch: Batch, source: Source) -> Iterator[Loss]:
-    """The losses of ``LocalObjective.losses``, those of a chunk of steps in one.
+
+class Stacked:
+    """A model whose steps are taken together.
 
     Arguments:
-        model: A model for which :func:`why_not_stacked` finds no reason.
-        batch: The examples.
-        source: Where the random numbers come from.
+        model: What is trained.
+        comparing: Whether every layer's input is compared with what it was when the walk was drawn.
+
+    Raises:
+        NotReplayable: The objective is not local, or its operator has parameters in products of its own.
     """
-    objective, recorder = _local(model), Recorder(model.chain.operator)
-    walk = objective.transitions(model.chain, model.process, batch, source)
-    while drawn := _draw(walk, recorder):
-        losses, weights = _losses(model, recorder, drawn, batch)
-        yield Loss(value=losses.mean(0) @ weights)
-        del drawn, losses
+
+    def __init__(self, model: Model, *, comparing: bool = False) -> None:
+        objective = model.objective
+        if not isinstance(objective, LocalObjective) or type(objective).losses is not LocalObjective.losses:
+            raise NotReplayable(f"{type(objective).__name__} is no function of one transition")
+        self.objective = objective
+        self.chain = model.chain
+        self.process = model.process
+        self.recorder = Recorder(model.chain.operator, comparing=comparing)
+
+    def losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
+        """The losses of ``LocalObjective.losses``, those of a chunk of steps in one.
+
+        Arguments:
+            batch: The examples.
+            source: Where the random numbers come from.
+        """
+        walk = self.walk(batch, source)
+        while drawn := self.draw(walk):
+            losses = self.together(drawn, batch)
+            weights = losses.new_tensor([transition.weight for transition, _ in drawn])
+            yield Loss(value=losses.mean(0) @ weights)
+            del drawn, losses
+
+    def walk(self, batch: Batch, source: Source) -> Iterator[Transition]:
+        """The steps to train on."""
+        return self.objective.transitions(self.chain, self.process, batch, source)
+
+    @torch.no_grad()
+    def draw(self, walk: Iterator[Transition]) -> list[Step]:
+        """The next steps of a walk, as many as one chunk holds."""
+        drawn: list[Step] = []
+        # Running statistics are moved where all steps are evaluated together.
+        with self.recorder.recording() as evaluations, frozen_statistics(self.chain.operator):
+            for transition in walk:
+                found = [evaluation for evaluation in evaluations if evaluation.state is transition.state]
+                if not found:
+                    raise NotReplayable("the operator was not evaluated at the state of the step")
+                evaluations.clear()
+                drawn.append((transition, found[-1]))
+                if (len(drawn) + 1) * found[-1].bytes > CHUNK_BYTES:
+                    break
+        return drawn
+
+    def together(self, drawn: Sequence[Step], batch: Batch) -> Tensor:
+        """The losses [B, T] of T steps.
+
+        Raises:
+            NotReplayable: They cannot be taken together.
+        """
+        transitions = [transition for transition, _ in drawn]
+        steps = [_int_step(transition) for transition in transitions]
+        repeated = batch.repeat(len(steps))
+        state = _interleaved([transition.state for transition in transitions])
+        like = _first(state)
+        k = torch.tensor(steps, device=like.device).repeat(batch.rows)
+        with self.recorder.replaying([evaluation for _, evaluation in drawn]):
+            kernel = self.chain.operator(state, k, repeated.condition)
+        stack = Transition(
+            k=k,
+            steps=transitions[0].steps,
+            state=state,
+            previous=None if transitions[0].previous is None else _interleaved([transition.previous for transition in transitions]),
+            origin=repeated.origin,
+            condition=repeated.condition,
+            reverse=kernel.at(self._temperatures(steps, batch.rows, like)),
+        )
+        return self.objective.loss(stack).view(batch.rows, len(steps))
+
+    def _temperatures(self, steps: Sequence[int], rows: int, like: Tensor) -> float | Tensor:
+        """T_k of every row, or one number where it is the same at all steps."""
+        temperatures = self.chain.temperatures()
+        if isinstance(temperatures, Tensor):
+            return temperatures[[step - 1 for step in steps]].repeat(rows)
+        chosen = [temperatures[step - 1] for step in steps]
+        return chosen[0] if len(set(chosen)) == 1 else like.new_tensor(chosen).repeat(rows)
 
 
 @torch.no_grad()
@@ -55,65 +130,18 @@ def why_not_stacked(model: Model, batch: Batch, source: Source) -> str | None:
         source: Where the random numbers come from.
     """
     try:
-        objective, recorder = _local(model), Recorder(model.chain.operator, comparing=True)
+        stacked = Stacked(model, comparing=True)
         with frozen_statistics(model):
-            drawn = _draw(objective.transitions(model.chain, model.process, batch, source), recorder)
+            drawn = stacked.draw(stacked.walk(batch, source))
             if len(drawn) < 2:
                 return "a walk has one step, or a step fills the memory for many"
-            together, _ = _losses(model, recorder, drawn, batch)
-            for column, (transition, _) in zip(together.T, drawn, strict=True):
-                require_close("the loss", objective.loss(transition), column)
+            for column, (transition, _) in zip(stacked.together(drawn, batch).T, drawn, strict=True):
+                require_close("the loss", stacked.objective.loss(transition), column)
     except NotReplayable as reason:
         return str(reason)
     except Exception as error:  # whatever it is, it is raised again one step at a time, if it is the model's
         return f"{type(error).__name__}: {error}"
     return None
-
-
-def _local(model: Model) -> LocalObjective:
-    objective = model.objective
-    if not isinstance(objective, LocalObjective) or type(objective).losses is not LocalObjective.losses:
-        raise NotReplayable(f"{type(objective).__name__} is no function of one transition")
-    return objective
-
-
-@torch.no_grad()
-def _draw(walk: Iterator[Transition], recorder: Recorder) -> list[tuple[Transition, Evaluation]]:
-    """The next steps of a walk, as many as one chunk holds."""
-    drawn: list[tuple[Transition, Evaluation]] = []
-    with recorder.recording() as evaluations:
-        for transition in walk:
-            found = [evaluation for evaluation in evaluations if evaluation.state is transition.state]
-            if not found:
-                raise NotReplayable("the operator was not evaluated at the state of the step")
-            evaluations.clear()
-            drawn.append((transition, found[-1]))
-            if (len(drawn) + 1) * found[-1].bytes > CHUNK_BYTES:
-                break
-    return drawn
-
-
-def _losses(model: Model, recorder: Recorder, drawn: Sequence[tuple[Transition, Evaluation]], batch: Batch) -> tuple[Tensor, Tensor]:
-    """The losses [B, T] of T steps, and the steps' weights [T]."""
-    transitions = [transition for transition, _ in drawn]
-    steps = [_int_step(transition) for transition in transitions]
-    repeated = batch.repeat(len(steps))
-    state = _interleaved([transition.state for transition in transitions])
-    like = _first(state)
-    k = torch.tensor(steps, device=like.device).repeat(batch.rows)
-    with recorder.replaying([evaluation for _, evaluation in drawn]), frozen_statistics(model.chain.operator):
-        kernel = model.chain.operator(state, k, repeated.condition)
-    stack = Transition(
-        k=k,
-        steps=transitions[0].steps,
-        state=state,
-        previous=None if transitions[0].previous is None else _interleaved([transition.previous for transition in transitions]),
-        origin=repeated.origin,
-        condition=repeated.condition,
-        reverse=kernel.at(_temperatures(model, steps, batch.rows, like)),
-    )
-    losses = _local(model).loss(stack).view(batch.rows, len(steps))
-    return losses, losses.new_tensor([transition.weight for transition in transitions])
 
 
 def _int_step(transition: Transition) -> int:
@@ -122,15 +150,6 @@ def _int_step(transition: Transition) -> int:
     if transition.log_ratio is not None:
         raise NotReplayable("steps come with their share of log w, whose gradient is that of one step")
     return transition.k
-
-
-def _temperatures(model: Model, steps: Sequence[int], rows: int, like: Tensor) -> float | Tensor:
-    """T_k of every row, or one number where it is the same at all steps."""
-    temperatures = model.chain.temperatures()
-    if isinstance(temperatures, Tensor):
-        return temperatures[[step - 1 for step in steps]].repeat(rows)
-    chosen = [temperatures[step - 1] for step in steps]
-    return chosen[0] if len(set(chosen)) == 1 else like.new_tensor(chosen).repeat(rows)
 
 
 def _interleaved(states: Sequence[State]) -> State:

@@ -30,7 +30,7 @@ from chainkit.random import Source, seeded
 from chainkit.recipe.schema import TrainTable
 from chainkit.sharing import sum_gradients, sum_metrics
 from chainkit.snapshot import Snapshot
-from chainkit.stacking import stacked_losses, why_not_stacked
+from chainkit.stacking import Stacked, why_not_stacked
 
 Losses: TypeAlias = Callable[[Batch, Source], Iterator[Loss]]
 
@@ -73,6 +73,7 @@ class Trainer:
         self.device = torch.device(device)
         self.progress = Progress()
         self.one_by_one: str | None = None
+        self._stacked: Stacked | None = None
         averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
         self.average = None if averaging is None else AveragedModel(model, multi_avg_fn=averaging)
 
@@ -151,7 +152,10 @@ class Trainer:
         if self.progress.stacked is None:
             self.one_by_one = self._why_one_by_one(batch)
             self.progress.stacked = self.one_by_one is None
-        return stacked_losses(self.model, batch, source) if self.progress.stacked else self._single(batch, source)
+        if not self.progress.stacked:
+            return self._single(batch, source)
+        self._stacked = self._stacked or Stacked(self.model)
+        return self._stacked.losses(batch, source)
 
     def _single(self, batch: Batch, source: Source) -> Iterator[Loss]:
         return self.model.objective.losses(self.model.chain, self.model.process, batch, source=source)

@@ -75,7 +75,7 @@ class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
             return self._at_one_step(values, k)
         if not self.training:
             return self._gathered(values, k)
-        cycle = None if self.track_running_stats else cycle_of(k)
+        cycle = cycle_of(k)
         return by_step(self._at_one_step, values, k) if cycle is None else self._side_by_side(values, cycle)
 
     def _at_one_step(self, values: Tensor, k: int) -> Tensor:
@@ -98,8 +98,13 @@ class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
         """The steps of each example as further features: one call for all of them."""
         rows, steps = step_row(cycle, self.steps), len(cycle)
         together = values.reshape(-1, steps * self.features, *values.shape[2:])
+        if together.numel() < 2 * steps * self.features:
+            raise _too_few(int(cycle[0]))
         weight, bias = self.weight[rows].flatten(), self.bias[rows].flatten()
-        return functional.batch_norm(together, None, None, weight, bias, training=True, eps=self.eps).view_as(values)
+        normalised, mean, scale = torch.native_batch_norm(together, weight, bias, None, None, True, 0.0, self.eps)
+        if self.track_running_stats:
+            self._track(rows, mean.view(steps, -1), (scale**-2 - self.eps).clamp_min(0).view(steps, -1))
+        return normalised.view_as(values)
 
     def _together(self, values: Tensor, k: int | Tensor) -> Tensor:
         """Training with the rows of all processes, each step's apart."""
@@ -114,11 +119,13 @@ class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
                 self._track(first + row, found.mean[row], found.variance[row])
         return found.values
 
-    def _track(self, row: int, mean: Tensor, variance: Tensor) -> None:
+    def _track(self, row: int | Tensor, mean: Tensor, variance: Tensor) -> None:
+        """Moves the running statistics of a step, [features], or of several different ones, [n, features]."""
         self.num_batches_tracked[row] += 1
-        momentum = 1 / int(self.num_batches_tracked[row]) if self.momentum is None else self.momentum
-        self.running_mean[row].lerp_(mean, momentum)
-        self.running_var[row].lerp_(variance, momentum)
+        momentum = self.momentum if self.momentum is not None else (1 / self.num_batches_tracked[row].to(mean))[..., None]
+        with torch.no_grad():
+            self.running_mean[row] = torch.lerp(self.running_mean[row], mean, momentum)
+            self.running_var[row] = torch.lerp(self.running_var[row], variance, momentum)
 
     def _gathered(self, values: Tensor, k: Tensor) -> Tensor:
         scale = self.weight * (self.running_var + self.eps).rsqrt()
