@@ -1,8 +1,7 @@
-"""When pictures are drawn: whenever samples are, whenever figures are estimated, and a curve of training at the end."""
+"""When pictures are drawn: whenever samples are, whenever figures are estimated, and those of training at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from chainkit.chain import Samples
     from chainkit.estimator import Estimate
     from chainkit.run import Run
-    from chainkit_figures.picture import Picture
 
 chainkit_api = (1, 1)
 
@@ -36,13 +34,6 @@ def _can_draw(run: Run) -> bool:
     return True
 
 
-def _save(run: Run, figures: Mapping[str, Picture], suffix: str = "") -> None:
-    folder = run.path / "pictures"
-    folder.mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        figure.save(folder / f"{name}{suffix}.png")
-
-
 @chainkit.hookimpl
 def chainkit_commands(group: click.Group) -> None:
     """``chainkit inpaint``."""
@@ -50,8 +41,34 @@ def chainkit_commands(group: click.Group) -> None:
 
 
 @chainkit.hookimpl
+def chainkit_run_start(run: Run) -> None:
+    """Keeps training walks of the initial weights.
+
+    Arguments:
+        run: The run.
+    """
+    if run.update == 0 and _can_draw(run):
+        from chainkit_figures.training_walk import keep
+
+        keep(run)
+
+
+@chainkit.hookimpl
+def chainkit_epoch_end(run: Run) -> None:
+    """Keeps training walks after 1, 2, 4, ... epochs.
+
+    Arguments:
+        run: The run.
+    """
+    from chainkit_figures.training_walk import is_kept, keep
+
+    if is_kept(run.epoch):
+        keep(run)
+
+
+@chainkit.hookimpl
 def chainkit_samples(run: Run, samples: Samples) -> None:
-    """Draws ``samples.png``, ``means.png`` and ``chain.png``; while training only ``samples-epoch-0003.png``.
+    """Draws all pictures of samples and of the chain; while training only ``samples-epoch-0003.png``.
 
     Arguments:
         run: The run.
@@ -60,12 +77,12 @@ def chainkit_samples(run: Run, samples: Samples) -> None:
     if not _can_draw(run):
         return
     from chainkit_figures.draw import pictures
+    from chainkit_figures.of_run import run_pictures, save
 
     if run.finished:
-        _save(run, pictures(samples, run.data))
+        save(run, {**pictures(samples, run.data), **run_pictures(run, samples)})
     else:
-        drawn = pictures(samples, run.data, names=("samples",))
-        _save(run, drawn, f"-epoch-{run.epoch:04d}")
+        save(run, pictures(samples, run.data, names=("samples",)), f"-epoch-{run.epoch:04d}")
 
 
 @chainkit.hookimpl
@@ -79,21 +96,20 @@ def chainkit_estimates(run: Run, estimates: list[Estimate]) -> None:
     if not _can_draw(run):
         return
     from chainkit_figures.curves import drawn_curves
+    from chainkit_figures.of_run import save
 
-    _save(run, drawn_curves(estimates))
+    save(run, drawn_curves(estimates))
 
 
 @chainkit.hookimpl
 def chainkit_run_end(run: Run) -> None:
-    """Draws ``training.png``, the figures in ``metrics.jsonl`` by update, if there are any.
+    """Draws ``training.png``, what was logged with the figures at the end, and ``training-walk.png``.
 
     Arguments:
         run: The run.
     """
     if not _can_draw(run):
         return
-    from chainkit_figures.training import training_curves
+    from chainkit_figures.of_run import drawn_end, save
 
-    curves = training_curves(run.path / "metrics.jsonl")
-    if curves is not None:
-        _save(run, {"training": curves})
+    save(run, drawn_end(run))

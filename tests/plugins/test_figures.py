@@ -6,17 +6,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import chainkit
 from chainkit.chain import Samples
 from chainkit.curve import Curve
 from chainkit.estimator import Estimate
 from chainkit.packages import imported
+from chainkit.run_record import read_record
 from chainkit_figures import hooks
 from chainkit_figures.curves import drawn_curves
-from chainkit_figures.draw import pictures, rendered, value_range
+from chainkit_figures.draw import pictures, rendered
 from chainkit_figures.images import as_images, evenly, grid, image_shape, states_on_the_way, strip
+from chainkit_figures.look import value_range
 from chainkit_figures.training import training_curves
 
 
@@ -33,9 +34,9 @@ def samples(*shape, n=12, steps=5, mean=True):
     return Samples(state=path[-1], mean=path[-1] if mean else None, path=path, steps=steps)
 
 
-def a_run(folder, shape=(1, 8, 8), *, finished=True):
+def a_run(folder, shape=(1, 8, 8)):
     said = []
-    return SimpleNamespace(path=folder, data=data(*shape), finished=finished, epoch=3, said=said, say=said.append)
+    return SimpleNamespace(path=folder, data=data(*shape), finished=False, update=9, epoch=3, said=said, say=said.append)
 
 
 def names(folder):
@@ -172,30 +173,41 @@ def test_drawing_repeats_itself():
     assert np.array_equal(first, again)
 
 
-def test_a_finished_run_gets_all_pictures(tmp_path):
-    hooks.chainkit_samples(a_run(tmp_path), samples(1, 8, 8))
-    assert names(tmp_path) == ["chain.png", "means.png", "samples.png"]
-    assert min(Image.open(tmp_path / "pictures" / "chain.png").size) > 300
-
-
 def test_while_training_only_samples_are_drawn_under_their_epoch(tmp_path):
-    hooks.chainkit_samples(a_run(tmp_path, finished=False), samples(1, 8, 8))
+    hooks.chainkit_samples(a_run(tmp_path), samples(1, 8, 8))
     assert names(tmp_path) == ["samples-epoch-0003.png"]
 
 
-def test_the_end_of_a_run_draws_what_was_logged(tmp_path):
+def logged(kept, lines, *estimates):
+    """The record of a run that logged these lines and estimated these figures."""
+    return read_record(kept("run", *estimates, **{"metrics.jsonl": "".join(json.dumps(line) + "\n" for line in lines)}))
+
+
+def test_what_was_logged_is_drawn_by_update(kept):
     lines = [{"update": 50 * n, "epoch": n, "rate": 0.1, "loss": 1 / n, **({"bound": -n} if n % 2 else {})} for n in (1, 2, 3)]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    hooks.chainkit_run_end(a_run(tmp_path))
-    assert names(tmp_path) == ["training.png"]
-    loss, bound = training_curves(tmp_path / "metrics.jsonl").axes
+    loss, bound = training_curves(logged(kept, lines)).axes
     assert (loss.get_title(), bound.get_title()) == ("loss", "bound")
     assert bound.lines[0].get_xydata().tolist() == [[50, -1], [150, -3]]
+    assert bound.get_legend() is None
 
 
-def test_a_run_that_logged_nothing_has_no_curve(tmp_path):
-    hooks.chainkit_run_end(a_run(tmp_path))
-    assert not (tmp_path / "pictures").exists()
+def test_the_curve_of_a_likelihood_has_the_likelihoods_at_the_end_beside_it(kept, estimate):
+    lines = [{"update": 50, "epoch": 1, "loss": 1.0, "valid lower bound": 3.0}]
+    figures = [
+        estimate(4.0, 0.5),
+        estimate(9.0, 0.25, name="importance sampling"),
+        estimate(7.0, name="copying", likelihood=False),
+        estimate(8.0, name="other bits", preparation="binarised"),
+    ]
+    loss, bound = training_curves(logged(kept, lines, *figures)).axes
+    assert (loss.get_ylabel(), bound.get_ylabel()) == ("", "nats")
+    named = ["valid lower bound", "lower bound, 100 test examples", "importance sampling, 100 test examples"]
+    assert [text.get_text() for text in bound.get_legend().get_texts()] == named
+    assert [bars.get_segments()[0][:, 1].tolist() for bars in bound.collections] == [[3.5, 4.5], [8.75, 9.25]]
+
+
+def test_a_run_that_logged_nothing_has_no_curve(kept):
+    assert training_curves(logged(kept, [])) is None
 
 
 @pytest.mark.parametrize("error", [ImportError("No module named 'matplotlib'"), OSError("libpng.so: cannot open\nmore")])

@@ -12,6 +12,7 @@ from PIL import Image
 import chainkit
 from chainkit.chain import Samples
 from chainkit.curve import Curve
+from chainkit.run_record import read_record
 from chainkit_figures.curves import drawn_curves
 from chainkit_figures.draw import pictures
 from chainkit_figures.training import training_curves
@@ -55,8 +56,8 @@ def test_a_curve_is_told_by_its_ends(estimate):
     assert picture.words == f"Curve of lower bound: {told} Curve of second: {told}"
 
 
-def test_the_curve_of_training_is_told_by_its_ends(tmp_path):
+def test_the_curve_of_training_is_told_by_its_ends(kept):
     lines = [{"update": 50, "epoch": 1, "loss": 2.5}, {"update": 100, "epoch": 2, "loss": 0.5}]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    picture = training_curves(tmp_path / "metrics.jsonl")
+    metrics = "".join(json.dumps(line) + "\n" for line in lines)
+    picture = training_curves(read_record(kept("run", **{"metrics.jsonl": metrics})))
     assert picture.words == "Curves of what was logged while training: loss from 2.50 at update 50 to 0.50 at update 100."
