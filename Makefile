@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 DOCS := $(VENV)/.documented
 
-.PHONY: run test check docs mutation bench clean
+.PHONY: run test check docs mutation bench reliability clean
 
 run: $(STAMP)
 	$(VENV)/bin/chainkit run recipes/infusion_digits.toml
@@ -28,6 +28,10 @@ mutation: $(STAMP)
 # Half an hour on a quiet machine of two cores; each call adds to the records and writes docs/benchmarks.md anew.
 bench: $(STAMP)
 	$(VENV)/bin/python tests/benchmarks/run.py --record
+
+# Hours: kills, full disks, flipped bits, signals, races. Stopped and started again, it goes on where it was.
+reliability: $(STAMP)
+	$(VENV)/bin/python tests/reliability/run.py --record
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -108,7 +109,7 @@ def verify(path: Path) -> None:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         listed = {name: (entry["size"], entry["sha256"]) for name, entry in manifest.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path / MANIFEST}: unreadable ({type(error).__name__})") from error
     present = {file.name for file in path.iterdir()} - {MANIFEST}
     if present != set(listed):
@@ -138,5 +139,19 @@ def read_bundle(path: Path) -> tuple[dict[str, Tensors], Any]:
     try:
         groups = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
         return groups, json.loads((path / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: unreadable ({error})") from error
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """What is sound but not what a run writes, such as a forged state, is an error of the checkpoint.
+
+    Arguments:
+        path: The bundle whose content is used inside.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        words = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: not as a run writes it ({type(error).__name__}: {words})") from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -22,14 +21,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from chainkit.errors import ChainkitError, ProcessLostError
+from chainkit.board import Board, connected
+from chainkit.errors import ChainkitError
 from chainkit.interrupt import deferring
 from chainkit.random import Share, Source
 
 T = TypeVar("T")
-
-PATIENCE = timedelta(days=7)
-"""How long a process waits for one that still runs; the loss of one is noticed at once, by its connections."""
 
 
 @attrs.frozen
@@ -40,11 +37,13 @@ class Group:
         rank: Which of them this one is, 0 up to ``size`` - 1.
         size: How many they are, at least 1.
         local: Which of those on its machine this one is, from 0.
+        board: Where they leave messages; None where there is one process.
     """
 
     rank: int = 0
     size: int = 1
     local: int = 0
+    board: Board | None = None
 
     @property
     def leads(self) -> bool:
@@ -80,7 +79,7 @@ class Group:
         if self.size == 1:
             return tensor
         summed = tensor.detach().clone(memory_format=torch.contiguous_format)
-        with _connected():
+        with connected():
             dist.all_reduce(summed)
         return summed
 
@@ -93,7 +92,7 @@ class Group:
         return tensor if self.size == 1 else _Total.apply(tensor, self)
 
     def everyones(self, own: T) -> list[T]:
-        """What every process has to say, by rank.
+        """What every process has to say, by rank; each waits for the others, however long they take.
 
         Arguments:
             own: What this one has; it is pickled.
@@ -101,11 +100,9 @@ class Group:
         Raises:
             ProcessLostError: Another process has ended.
         """
-        if self.size == 1:
+        if self.board is None:
             return [own]
-        found: list[Any] = [None] * self.size
-        with _connected():
-            dist.all_gather_object(found, own)
+        found = self.board.exchange(own, self.rank, self.size)
         found[self.rank] = own
         return found
 
@@ -149,25 +146,36 @@ def joined() -> Iterator[Group]:
     if size == 1:
         yield ALONE
         return
-    group = Group(rank=int(os.environ["RANK"]), size=size, local=int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group(_backend(group), timeout=PATIENCE)
+    rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
+    store, *_ = next(dist.rendezvous("env://", rank, size))
+    dist.init_process_group(_backend(local, size), store=dist.PrefixStore("sums", store), rank=rank, world_size=size)
+    group = Group(rank=rank, size=size, local=local, board=Board(dist.PrefixStore("board", store)))
     try:
         with working_as(group):
             yield group
+        _part(group)
     except ChainkitError as error:
-        if group.leads or not _shared(error):
+        if not _shared(error):
+            raise
+        _part(group)
+        if group.leads:
             raise
         raise SystemExit(error.exit_code) from error
     finally:
         dist.destroy_process_group()
 
 
-def _backend(group: Group) -> str:
+def _part(group: Group) -> None:
+    """Lets nobody go before all have read the last message, whose store may go with one of them."""
+    group.sum(torch.zeros(1))
+
+
+def _backend(local: int, size: int) -> str:
     """NCCL where each process has a CUDA device of its own, else gloo."""
     devices = torch.cuda.device_count()
     if devices:
-        torch.cuda.set_device(group.local % devices)
-    return "cpu:gloo,cuda:nccl" if devices >= int(os.environ.get("LOCAL_WORLD_SIZE", group.size)) else "gloo"
+        torch.cuda.set_device(local % devices)
+    return "cpu:gloo,cuda:nccl" if devices >= int(os.environ.get("LOCAL_WORLD_SIZE", size)) else "gloo"
 
 
 def own_device(device: torch.device) -> torch.device:
@@ -268,15 +276,6 @@ def in_turn(function: Callable[[], T]) -> T:
             found = _Outcome.of(function)
         _agreed(group.everyones(_Outcome[None](error=found.error)))
     return function() if group.size == 1 else _agreed([found])[0]
-
-
-@contextmanager
-def _connected() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        reason = str(error).partition(". ")[0]
-        raise ProcessLostError(f"another process of this run has ended or cannot be reached ({reason})") from error
 
 
 class _Total(torch.autograd.Function):

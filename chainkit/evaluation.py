@@ -62,8 +62,11 @@ def read_evaluation(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         records: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: damaged ({error}); move it away, and evaluate again") from error
+        for record in records:
+            from_json(record), str(record["weights"])
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, cattrs.BaseValidationError) as error:
+        words = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path}: damaged ({words}); move it away, and evaluate again") from error
     return records
 
 

@@ -6,11 +6,12 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chainkit.errors import RunBusyError
+from chainkit.errors import CheckpointError, RunBusyError
 
 LOCK = "lock"
 """The file in a folder that the process which works there holds."""
@@ -74,6 +75,25 @@ def tidy(folder: Path) -> None:
                 shutil.rmtree(temporary)
             else:
                 temporary.unlink()
+
+
+def require_plain(folder: Path) -> None:
+    """Makes sure that all below a folder are files and folders, so that nothing is read or written elsewhere through it.
+
+    Arguments:
+        folder: The folder; it may itself be reached by a link.
+
+    Raises:
+        CheckpointError: There is a link, a device or a pipe; the message names it.
+    """
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in sorted(folders + files)):
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # removed since, by the process that holds the folder
+                continue
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise CheckpointError(f"{path}: neither a file nor a folder, and nothing else is read or written here; remove it")
 
 
 @contextmanager

@@ -68,34 +68,40 @@ def _note_first(number: int, frame: FrameType | None) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
     raise KeyboardInterrupt(number)
 
 
 @contextmanager
 def handling_signals(*, insisting: bool = True) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM ask loops to stop.
+    """While inside, SIGINT and SIGTERM ask loops to stop; one that came while :func:`ending_on_signals` did, does so too.
 
     Arguments:
         insisting: Whether a second one stops at once; a launcher that passes signals on may repeat them.
     """
-    _received.clear()
-    with _handled_by(_note if insisting else _note_first, *STOPPING):
-        yield
-    _received.clear()
+    try:
+        with _handled_by(_note if insisting else _note_first, *STOPPING):
+            yield
+    finally:
+        _received.clear()
 
 
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """While inside, SIGTERM ends what is done as SIGINT does, by a KeyboardInterrupt with the signal's number.
+def ending_on_signals() -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM end what is done by a KeyboardInterrupt with the signal's number.
 
-    This is for what comes before and after the loops that can stop: imports, above all. A thread other than
-    the main one cannot handle signals, and leaves things as they are.
+    This is for what comes before and after the loops that can stop: imports, above all. Where the
+    exception is lost, as in a destructor, the first loop that polls stops. A thread other than the main
+    one cannot handle signals, and leaves things as they are.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _handled_by(_end, signal.SIGTERM):
-        yield
+    try:
+        with _handled_by(_end, *STOPPING):
+            yield
+    finally:
+        _received.clear()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from chainkit.bundle import read_bundle, write_bundle
+from chainkit.bundle import as_written, read_bundle, write_bundle
 from chainkit.distributed import current, each
 from chainkit.errors import CheckpointError
 
@@ -62,7 +62,8 @@ class FileJournal(Journal):
         found: list[Tensor] = []
         while (path := self._bundle(len(found))).is_dir():
             try:
-                pieces = read_bundle(path)[0]["pieces"]
+                with as_written(path):
+                    pieces = read_bundle(path)[0]["pieces"]
             except CheckpointError:
                 break
             found += [pieces[name] for name in sorted(pieces)]

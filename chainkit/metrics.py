@@ -38,7 +38,13 @@ class MetricsLog:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def cut(self, size: int) -> None:
-        """Drops what was written after a checkpoint; a file that lost lines in a crash is never padded."""
+        """Drops what was written after a checkpoint; a file that lost lines in a crash is never padded.
+
+        Raises:
+            ValueError: The size is not 0 or more.
+        """
+        if type(size) is not int or size < 0:
+            raise ValueError(f"metrics have a size in bytes, not {size!r:.40}")
         if self.size() > size:
             with self.path.open("r+b") as file:
                 file.truncate(size)

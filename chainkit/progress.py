@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
+
+
+def _count(instance: Any, attribute: Any, value: Any) -> None:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{attribute.name} is a count, not {value!r:.40}")
+
+
+def _checkpoint(instance: Any, attribute: Any, value: Any) -> None:
+    if value is not None and not re.fullmatch(r"[0-9]{8,}", value):
+        raise ValueError(f"{attribute.name} is the name of a checkpoint, not {value!r:.40}")
 
 
 @attrs.define
@@ -27,18 +39,21 @@ class Progress:
         stopped: Whether early stopping ended training.
         stacked: Whether the steps of a walk are trained together (:mod:`chainkit.stacking`); None
             until the first update finds out.
+
+    Raises:
+        ValueError: A count is none, or the checkpoint's name is none.
     """
 
-    update: int = 0
-    epoch: int = 0
-    position: int = 0
+    update: int = attrs.field(default=0, validator=_count)
+    epoch: int = attrs.field(default=0, validator=_count)
+    position: int = attrs.field(default=0, validator=_count)
     loss: float = 0.0
-    losses: int = 0
+    losses: int = attrs.field(default=0, validator=_count)
     metrics: dict[str, tuple[float, int]] = attrs.field(factory=dict)
     best: float | None = None
-    best_checkpoint: str | None = None
-    stale: int = 0
-    closed: int = 0
+    best_checkpoint: str | None = attrs.field(default=None, validator=_checkpoint)
+    stale: int = attrs.field(default=0, validator=_count)
+    closed: int = attrs.field(default=0, validator=_count)
     stopped: bool = False
     stacked: bool | None = None
 

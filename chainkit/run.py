@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from chainkit.build import Model, build_data, build_model, build_part, choose_device, import_builders
-from chainkit.bundle import read_bundle, write_bundle
+from chainkit.bundle import as_written, read_bundle, write_bundle
 from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
 from chainkit.data import Data
@@ -23,6 +23,7 @@ from chainkit.host import Host
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
+from chainkit.progress import Progress
 from chainkit.random import seeded
 from chainkit.recipe.schema import Recipe
 from chainkit.reporting import Reporter
@@ -211,9 +212,11 @@ class Run:
                 self._start_from(RunDirectory(Path(self.recipe.train.start)))
             return False
         groups, state = read_bundle(path)
-        self.trainer.restore(groups, state)
-        lead(lambda: self.metrics.cut(state["metrics_size"]))
-        self.tell("chainkit_checkpoint_load", state=state["plugins"])
+        with as_written(path):
+            kept = {**state["plugins"]}
+            self.trainer.restore(groups, state)
+            lead(lambda: self.metrics.cut(state["metrics_size"]))
+        self.tell("chainkit_checkpoint_load", state=kept)
         self.weights = f"weights of update {self.update}"
         return True
 
@@ -249,10 +252,11 @@ class Run:
             return best is not None
         try:
             groups, state = read_bundle(self.directory.checkpoints / best)
+            with as_written(self.directory.checkpoints / best):
+                self.trainer.restore(groups, state)
         except CheckpointError as error:
             self.say(f"the checkpoint of the best validation is damaged, the last weights take its place: {error}")
             return False
-        self.trainer.restore(groups, state)
         return True
 
     def load_final(self) -> dict[str, Any]:
@@ -267,10 +271,11 @@ class Run:
         if not self.directory.final.is_dir():
             raise CheckpointError(f"{self.path}: training has not ended; continue it with `chainkit resume {self.path}`")
         groups, state = read_bundle(self.directory.final)
-        load_tensors(self.model, groups["model"])
-        self.trainer.progress.update, self.trainer.progress.epoch = state["update"], state["epoch"]
-        self.weights, self.finished = state["weights"], True
-        kept: dict[str, Any] = state.get("plugins", {})
+        with as_written(self.directory.final):
+            kept, weights = {**state.get("plugins", {})}, str(state["weights"])
+            progress = Progress(update=state["update"], epoch=state["epoch"])
+            load_tensors(self.model, groups["model"])
+        self.trainer.progress, self.weights, self.finished = progress, weights, True
         return kept
 
     def sample(

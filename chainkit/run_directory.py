@@ -33,7 +33,7 @@ import torch
 import chainkit
 from chainkit.bundle import verify
 from chainkit.errors import CheckpointError, RecipeError
-from chainkit.files import LOCK, locked, tidy, write_text
+from chainkit.files import LOCK, locked, require_plain, tidy, write_text
 
 _UNFINISHED = {LOCK, "recipe.toml", "environment.json", ".recipe.toml.tmp", ".environment.json.tmp", ".resolved.toml.tmp"}
 """All that a directory can hold whose making was killed; ``resolved.toml`` makes it a run."""
@@ -52,7 +52,7 @@ class RunDirectory:
         path: The directory, which exists.
 
     Raises:
-        CheckpointError: It is not the directory of a run.
+        CheckpointError: It is not the directory of a run, or holds something else than files and folders.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,6 +65,7 @@ class RunDirectory:
         self.evaluating = path / "evaluating"
         if not self.resolved.is_file():
             raise CheckpointError(f"{path}: not a run directory (it has no resolved.toml)")
+        require_plain(path)
 
     @classmethod
     @contextmanager

@@ -13,6 +13,7 @@ import cattrs
 from chainkit.errors import ChainkitError, CheckpointError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import checked, from_json, read_evaluation, words
+from chainkit.files import require_plain
 from chainkit.recipe.toml import parse, read_file
 
 
@@ -109,6 +110,7 @@ def read_record(path: Path) -> RunRecord:
     """
     if not (path / "resolved.toml").is_file():
         raise CheckpointError(f"{path}: not a run directory (it has no resolved.toml)")
+    require_plain(path)
     try:
         resolved = read_file(path / "resolved.toml")
         recipe, final = parse(resolved, str(path / "resolved.toml")), _json(path / "final" / "state.json")

@@ -121,7 +121,7 @@ def _kept(path: Path) -> Estimate | None:
     """The estimate that a file holds; None where there is none or it is damaged, and is to be worked out again."""
     try:
         return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, cattrs.BaseValidationError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError, RecursionError, cattrs.BaseValidationError):
         return None
 
 

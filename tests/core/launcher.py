@@ -10,25 +10,33 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
-from chainkit import session
+import sklearn.datasets
+import torch
+import torch._dynamo
+
+from chainkit import journal, session
 from chainkit.cli import main, work
 from chainkit.host import load_plugins
 
+GRACE = 30.0
+"""Seconds that torchrun gives processes to stop."""
 
-def start(arguments: list[str], size: int, log: str, log_every: int = 1) -> list[int]:
-    """Forks as many processes, each with a rank, that run a command line; their words go to a file."""
+
+def start(arguments: list[str], size: int, log: str) -> list[int]:
+    """Forks as many processes, each with a rank, that run a command line; their words go to a file.
+
+    They log every update, and keep every piece of an estimate at once.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return [
-        _fork(arguments, {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}, log, log_every)
-        for rank in range(size)
-    ]
+    return [_fork(arguments, {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_PORT": port}, log) for rank in range(size)]
 
 
-def _fork(arguments: list[str], environment: dict[str, int], log: str, log_every: int) -> int:
+def _fork(arguments: list[str], environment: dict[str, int], log: str) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -39,7 +47,7 @@ def _fork(arguments: list[str], environment: dict[str, int], log: str, log_every
         words = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(words, 1)
         os.dup2(words, 2)
-        session.LOG_EVERY = log_every
+        session.LOG_EVERY, journal.SECONDS = 1, 0.0
         code = main(arguments)
         sys.stdout.flush()
     finally:
@@ -47,14 +55,37 @@ def _fork(arguments: list[str], environment: dict[str, int], log: str, log_every
 
 
 def wait(pids: list[int]) -> list[int]:
-    """Exit codes; minus the signal where one ended a process."""
-    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    """Exit codes; minus the signal where one ended a process. Where one is killed, the others are stopped, as torchrun does."""
+    codes: dict[int, int] = {}
+    deadline = float("inf")
+    while len(codes) < len(pids):
+        for pid in set(pids) - set(codes):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                codes[pid] = os.waitstatus_to_exitcode(status)
+        left = set(pids) - set(codes)
+        if any(code < 0 for code in codes.values()) and deadline == float("inf"):
+            deadline = time.monotonic() + GRACE
+            _signal(left, signal.SIGTERM)
+        if time.monotonic() > deadline:
+            _signal(left, signal.SIGKILL)
+        time.sleep(0.01)
+    return [codes[pid] for pid in pids]
+
+
+def _signal(pids: set[int], number: int) -> None:
+    for pid in pids:
+        os.kill(pid, number)
 
 
 def serve() -> None:
     """Answers commands until there are no more."""
-    load_plugins()
     assert work is not None
+    assert sklearn.datasets is not None
+    assert torch._dynamo is not None
+    for entry in load_plugins().registry.entries("objective"):
+        entry.component.builder()
+    torch.batch_norm(torch.ones(2, 1), None, None, None, None, True, 0.1, 1e-5, False)
     commands: dict[str, Any] = {"start": start, "wait": wait}
     for line in sys.stdin:
         name, given = json.loads(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 import torch
 
 from chainkit.bundle import read_bundle
+from chainkit.run_directory import RunDirectory
 
 COMMON = """
 device = "cpu"
@@ -198,8 +200,8 @@ def metrics(run: Path) -> list[dict[str, float]]:
 
 
 def figures(run: Path) -> list[dict]:
-    """The figures, their numbers as lists of (name, value)."""
-    return json.loads((run / "evaluation.json").read_text())
+    """What was written of every figure."""
+    return json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def numbers(value, name: str = "") -> dict[str, float]:
@@ -218,9 +220,14 @@ def same_numbers(found, expected) -> None:
 
 
 def same_run(found: Path, expected: Path) -> None:
-    """Every loss, metric, weight and figure of two runs is the same to 1e-10."""
+    """Every loss, validation figure, weight and figure of two runs is the same to 1e-10."""
     same_numbers(metrics(found), metrics(expected))
-    assert len(metrics(expected)) >= 2
+    assert len(metrics(expected)) >= 6
+    same_end(found, expected)
+
+
+def same_end(found: Path, expected: Path) -> None:
+    """The weights and figures of two runs are the same to 1e-10."""
     weights, reference = (read_bundle(run / "final")[0]["model"] for run in (found, expected))
     for name, tensor in reference.items():
         torch.testing.assert_close(weights[name], tensor, rtol=1e-10, atol=1e-10)
@@ -235,3 +242,94 @@ def test_losses_weights_and_figures_do_not_depend_on_the_number_of_processes(lau
         assert codes == [0] * size, log.read_text()
     for size in (2, 3):
         same_run(tmp_path / str(size), tmp_path / "1")
+
+
+def until(path: Path, log: Path) -> None:
+    """Waits for a file; a run that ends without it shows why."""
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
+
+
+LONG = ["train.epochs=40", "train.checkpoints=1000"]
+
+
+def test_one_that_is_killed_and_all_that_are_stopped_leave_a_run_that_another_number_ends(launcher, recipe, tmp_path):
+    arguments, log, run = recipe("heated, per step", *LONG), tmp_path / "log", tmp_path / "run"
+    assert launcher.run(1, log, *arguments, "--out", tmp_path / "1") == [0]
+
+    pids = launcher.start(3, log, *arguments, "--out", run)
+    until(run / "checkpoints" / "00000006", log)
+    os.kill(pids[1], signal.SIGKILL)
+    codes = launcher.ask("wait", pids=pids)
+    assert codes[1] == -9
+    assert 0 not in codes
+    assert "a bug of" not in log.read_text()
+    assert not (run / "final").exists()
+
+    killed = max(path.name for path in (run / "checkpoints").iterdir())
+    pids = launcher.start(2, log, "resume", run)
+    until(run / "checkpoints" / f"{int(killed) + 3:08d}", log)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    assert launcher.ask("wait", pids=pids) == [143, 143]
+    assert not (run / "final").exists()
+
+    assert launcher.run(1, log, "resume", run) == [0], log.read_text()
+    same_run(run, tmp_path / "1")
+
+
+def test_torchrun_starts_stops_and_resumes_a_run(launcher, recipe, tmp_path):
+    arguments, log, run = recipe("diffusion, a step for each", *LONG), tmp_path / "log", tmp_path / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "chainkit"]
+    with log.open("w") as words:
+        started = subprocess.Popen([*torchrun, *arguments, "--out", str(run)], stdout=words, stderr=words)
+        until(run / "checkpoints" / "00000006", log)
+        started.send_signal(signal.SIGTERM)
+        assert started.wait() != 0
+    assert log.read_text().count("stopped by SIGTERM") == 1
+    assert not (run / "final").exists()
+    assert launcher.run(3, log, "resume", run) == [0, 0, 0], log.read_text()
+    assert launcher.run(1, log, *arguments, "--out", tmp_path / "1") == [0]
+    same_end(run, tmp_path / "1")
+
+
+def test_an_evaluation_that_was_stopped_is_ended_by_another_number_of_processes(launcher, recipe, tmp_path):
+    arguments, log, run, other = recipe("score function"), tmp_path / "log", tmp_path / "run", tmp_path / "other"
+    assert launcher.run(1, log, *arguments, "--out", run) == [0]
+    shutil.copytree(run, other)
+    asked = ["--estimator", "importance", "--walks", "2000", "--max-rows", "250", "--examples", "20"]
+    pids = launcher.start(2, log, "evaluate", run, *asked)
+    until(run / "evaluating", log)
+    until(next((run / "evaluating").iterdir()) / f"{5:09d}", log)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    assert launcher.ask("wait", pids=pids) == [143, 143]
+    kept = len(list(next((run / "evaluating").iterdir()).iterdir()))
+    assert 5 < kept < 160
+    assert launcher.run(3, log, "evaluate", run, *asked) == [0, 0, 0], log.read_text()
+    assert not (run / "evaluating").exists()
+    assert launcher.run(1, log, "evaluate", other, *asked) == [0]
+    same_numbers(figures(run), figures(other))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ("train.batch_size=2", 2, "train.batch_size: 2 rows cannot be shared out among 3 processes"),
+        ("sample.steps=7", 2, "sample.steps: "),
+        ("train.optimizer.lr=1e300", 5, "error: the loss of model is "),
+    ],
+)
+def test_what_is_wrong_for_all_ends_all_and_is_said_once(launcher, recipe, tmp_path, change, code, words):
+    log = tmp_path / "log"
+    assert launcher.run(3, log, *recipe("heated, per step", change), "--out", tmp_path / "run") == [code] * 3
+    assert log.read_text().count(words) == 1, log.read_text()
+
+
+def test_a_run_that_is_held_is_refused_by_all(launcher, recipe, tmp_path):
+    log, run = tmp_path / "log", tmp_path / "run"
+    assert launcher.run(1, log, *recipe("heated, shared"), "--out", run) == [0]
+    with RunDirectory(run).locked():
+        assert launcher.run(2, log, "resume", run) == [6, 6]

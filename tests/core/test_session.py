@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -778,6 +779,31 @@ def test_a_signal_before_the_run_begins_ends_the_process_with_its_code(number, c
     assert main(["plugins"]) == code
     assert capsys.readouterr().err.splitlines()[-1] == "chainkit: interrupted"
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_is_lost_before_the_run_begins_stops_it_at_its_first_update(number, code, monkeypatch, tmp_path):
+    """As when it comes in a destructor, whose exceptions nobody gets."""
+
+    def interrupted(**options):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        return load_plugins(**options)
+
+    monkeypatch.setattr(group, "load_plugins", interrupted)
+    recipe, path = tmp_path / "long.toml", tmp_path / "run"
+    recipe.write_text(LONG)
+    assert main(["run", str(recipe), "--out", str(path)]) == code
+    assert [saved.name for saved in (path / "checkpoints").iterdir()] == ["00000001"]
+
+
+def test_a_process_without_standard_streams_works(tmp_path):
+    recipe, path = tmp_path / "recipe.toml", tmp_path / "run"
+    recipe.write_text(LONG.replace("epochs = 100000", "max_updates = 1"))
+    program = f"import sys; from chainkit.cli import main; sys.exit(main(['run', {str(recipe)!r}, '--out', {str(path)!r}]))"
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program]
+    assert subprocess.run(words, check=False).returncode == 0
+    assert (path / "final" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -17,6 +17,7 @@ from chainkit import bundle
 from chainkit.bundle import read_bundle, verify
 from chainkit.cli import main
 from chainkit.component import Component
+from chainkit.metrics import MetricsLog
 from chainkit.objective import LocalObjective, Loss
 from chainkit.run_directory import RunDirectory
 from chainkit.testing import tiny_host
@@ -311,6 +312,54 @@ def test_damaged_final_weights_are_named(command, ended, fails):
     assert fails(4, command, ended).startswith(f"{ended / 'final' / 'model.safetensors'}: damaged")
 
 
+@pytest.mark.parametrize("name", ["lock", "metrics.jsonl", "pictures", "checkpoints/00000004", ".evaluation.json.tmp", "recipe.toml"])
+@pytest.mark.parametrize("command", ["resume", "sample", "evaluate", "report", "compare"])
+def test_nothing_is_read_or_written_through_a_link_in_a_run(name, command, ended, tmp_path, fails):
+    (tmp_path / "elsewhere").mkdir()
+    if (ended / name).exists():
+        (ended / name).rename(tmp_path / "moved")
+    (ended / name).symlink_to(tmp_path / "elsewhere")
+    assert fails(4, command, ended) == f"{ended / name}: neither a file nor a folder, and nothing else is read or written here; remove it"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+FORGED = {
+    "a count in words": {"progress": {"update": "4"}},
+    "a count below zero": {"progress": {"position": -1}},
+    "a count that is no number": {"progress": {"epoch": float("nan")}},
+    "a field of its own": {"progress": {"path": "/etc"}},
+    "a best checkpoint elsewhere": {"progress": {"best": 1.0, "best_checkpoint": "../../elsewhere"}},
+    "metrics of negative size": {"metrics_size": -1},
+    "states of plugins in words": {"plugins": "words"},
+}
+
+
+@pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED)
+def test_a_forged_state_is_refused(changes, unfinished, fails):
+    newest = RunDirectory(unfinished).saved()[-1]
+    groups, state = read_bundle(newest)
+    changes = {key: {**state[key], **value} if isinstance(value, dict) else value for key, value in changes.items()}
+    bundle.write_bundle(newest, groups, {**state, **changes})
+    before = contents(unfinished)
+    assert fails(4, "resume", unfinished).startswith(f"{newest}: not as a run writes it (")
+    assert contents(unfinished) == before
+
+
+@pytest.mark.parametrize("name", ["state.json", "manifest.json"])
+def test_a_state_nested_deeply_is_refused(name, ended, unfinished, fails):
+    (RunDirectory(unfinished).saved()[-1] / name).write_text("[" * 100_000)
+    for damaged in RunDirectory(unfinished).saved()[:-1]:
+        shutil.rmtree(damaged)
+    assert name in fails(4, "resume", unfinished, lines=2)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '["a"]', '{"name": 1}', '[{"name": "x", "value": 1}]', "null"])
+def test_figures_that_are_none_are_refused(text, ended, fails):
+    (ended / "evaluation.json").write_text(text)
+    assert fails(4, "evaluate", ended).startswith(f"{ended / 'evaluation.json'}: damaged (")
+    assert (ended / "evaluation.json").read_text() == text
+
+
 def test_damaged_figures_are_named_and_not_overwritten(ended, fails):
     (ended / "evaluation.json").write_text("[{")
     assert fails(4, "evaluate", ended).startswith(f"{ended / 'evaluation.json'}: damaged")
@@ -408,17 +457,13 @@ def test_a_disk_that_is_full_at_the_start_leaves_no_directory(where, good, recip
     assert not (tmp_path / "run").exists()
 
 
-def test_metrics_that_cannot_be_written_are_named(recipe, tmp_path, fails, works):
+def test_metrics_that_cannot_be_written_are_named(unfinished, monkeypatch, fails, works):
     """On a device that is really full, in a run of which nothing else is left than its recipe."""
-    path = tmp_path / "run"
-    assert main(["run", str(recipe), "--out", str(path)]) == 0
-    for folder in ("final", "checkpoints"):
-        shutil.rmtree(path / folder)
-    (path / "metrics.jsonl").unlink()
-    (path / "metrics.jsonl").symlink_to("/dev/full")
-    assert fails(4, "resume", path) == f"{path / 'metrics.jsonl'}: No space left on device"
-    (path / "metrics.jsonl").unlink()
-    works("resume", path)
+    shutil.rmtree(unfinished / "checkpoints")
+    with monkeypatch.context() as patched:
+        patched.setattr("chainkit.run.MetricsLog", lambda path: MetricsLog(Path("/dev/full")))
+        assert fails(4, "resume", unfinished) == "/dev/full: No space left on device"
+    works("resume", unfinished)
 
 
 @pytest.mark.parametrize(

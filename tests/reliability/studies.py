@@ -1,0 +1,131 @@
+"""The studies. A new one is added to the list; whatever runs, records and shows them takes it from there."""
+
+from __future__ import annotations
+
+from damage import damage
+from endurance import endurance
+from faults import faults
+from full_disk import full_disk
+from kills import kills
+from machines import MACHINES, machines
+from races import races
+from resumes import resumes
+from stops import insisting, starting, stops
+from study import Study
+from tiny_recipes import METHODS
+
+EVERY = tuple(METHODS)
+
+STUDIES = [
+    Study(
+        name="kills",
+        title="kill -9 at a random moment, half of them aimed at a step of a slowed save; then resumed",
+        unit="kills",
+        run=kills,
+        methods=EVERY,
+        brief=2,
+        short=10,
+        long=200,
+    ),
+    Study(
+        name="resumes",
+        title="one run stopped five times by signals and once by kill -9, within epochs and at their ends",
+        unit="runs",
+        run=resumes,
+        methods=EVERY,
+        brief=1,
+        short=1,
+        long=10,
+    ),
+    Study(
+        name="damage",
+        title="a truncated file or a single flipped bit (4 for each truncation) in the newest checkpoint",
+        unit="damages",
+        run=damage,
+        methods=EVERY,
+        brief=50,
+        short=250,
+        long=2500,
+    ),
+    Study(
+        name="faults",
+        title="no space, no permission or an I/O error at one write, sync, rename or new folder",
+        unit="errors",
+        run=faults,
+        methods=EVERY,
+        brief=3,
+        short=10,
+        long=100,
+    ),
+    Study(
+        name="full-disk",
+        title="a really full disk: a tmpfs that is too small",
+        unit="disks",
+        run=full_disk,
+        methods=EVERY,
+        brief=2,
+        short=2,
+        long=20,
+    ),
+    Study(
+        name="stops",
+        title="SIGTERM or SIGINT at start-up, in the first batch, while training, evaluating, sampling, saving",
+        unit="signals",
+        run=stops,
+        methods=EVERY,
+        brief=3,
+        short=12,
+        long=102,
+    ),
+    Study(
+        name="insisting",
+        title="two SIGINT at once, in the same phases",
+        unit="runs",
+        run=insisting,
+        methods=EVERY,
+        brief=1,
+        short=5,
+        long=25,
+    ),
+    Study(
+        name="starting",
+        title="SIGTERM or SIGINT 0.3 to 3 s after a new process was started",
+        unit="processes",
+        run=starting,
+        methods=("walkback",),
+        brief=1,
+        short=2,
+        long=20,
+    ),
+    Study(
+        name="races",
+        title="8 processes race for one run directory; half of the winners are killed, and the run is taken up at once",
+        unit="races",
+        run=races,
+        methods=("walkback",),
+        brief=4,
+        short=8,
+        long=50,
+    ),
+    Study(
+        name="endurance",
+        title="training, validation, samples, pictures and saves in a loop: memory within 2 %, no more open files",
+        unit="runs",
+        run=endurance,
+        methods=("walkback",),
+        brief=0,
+        short=0,
+        long=7200,
+    ),
+    Study(
+        name="machines",
+        title="machines that lack something",
+        unit="machines",
+        run=machines,
+        methods=("walkback",),
+        brief=1,
+        short=3,
+        long=len(MACHINES),
+    ),
+]
+"""A size of 0 leaves a study out."""
