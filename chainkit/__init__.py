@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 __version__ = "0.1.0"
 API_VERSION = 1
@@ -42,12 +41,7 @@ _HOME = {
 
 __all__ = ["API_VERSION", "__version__", *_HOME]
 
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use, so that ``import chainkit`` does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'chainkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"chainkit.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOME)[0]
 
 
 def __dir__() -> list[str]:

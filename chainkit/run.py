@@ -208,6 +208,8 @@ class Run:
             self.say(f"skipped a damaged checkpoint: {complaint}")
         if path is None:
             lead(lambda: self.metrics.cut(0))
+            if self.recipe.train.start is not None:
+                self._start_from(RunDirectory(Path(self.recipe.train.start)))
             return False
         groups, state = read_bundle(path)
         with as_written(path):
@@ -217,6 +219,16 @@ class Run:
         self.tell("chainkit_checkpoint_load", state=kept)
         self.weights = f"weights of update {self.update}"
         return True
+
+    def _start_from(self, other: RunDirectory) -> None:
+        """Takes the weights of another run's chain and process; what its objective owns stays there."""
+        if not other.final.is_dir():
+            raise CheckpointError(f"train.start: {other.path} is no run that has ended")
+        groups, state = read_bundle(other.final)
+        tensors = {name: tensor for name, tensor in groups["model"].items() if name.startswith(("chain.", "process."))}
+        for model in (self.model, self.trainer.reported):
+            load_tensors(torch.nn.ModuleDict({"chain": model.chain, "process": model.process}), tensors)
+        self.say(f"starting from the {state['weights']} of {other.path}")
 
     def conclude(self) -> None:
         """Takes the weights to be reported, recomputes their statistics and writes them to ``final``.

@@ -51,6 +51,8 @@ class TrainTable:
     """``[train]``: how the operator is fitted.
 
     Arguments:
+        start: Directory of an ended run; training starts from the weights that it reports, of a chain
+            and a process with the same parameters. Left out, from fresh ones.
         epochs: Passes over the training split, 0 or more.
         max_updates: Stop after so many updates, also within an epoch; with one update per step,
             those of one walk count as one.
@@ -72,6 +74,7 @@ class TrainTable:
         checkpoints: How many checkpoints to keep, beside the best one.
     """
 
+    start: str | None = None
     epochs: int = field(default=10, validator=at_least(0))
     max_updates: int | None = field(default=None, validator=at_least(1))
     batch_size: int = field(default=128, validator=at_least(1))

@@ -8,8 +8,7 @@ counts as in those papers: s_0 = x is the data, s_K the noise.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 _HOME = {
     "BernoulliReverse": "bernoulli_reverse",
@@ -30,15 +29,5 @@ _HOME = {
     "PredictsNoise": "capabilities",
 }
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use, so that listing components does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'chainkit_diffusion' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"chainkit_diffusion.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [*_HOME]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

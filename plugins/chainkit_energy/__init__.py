@@ -20,8 +20,7 @@ Salakhutdinov 2015): both read the partition function off log w.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 _HOME = {
     "AIS": "ais",
@@ -46,15 +45,5 @@ _HOME = {
     "Tilted": "tilted",
 }
 
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: listing the plugin's components does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'chainkit_energy' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"chainkit_energy.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [*_HOME]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -24,8 +24,7 @@ The chain has no noise end of its own: any prior will do, and N sampling steps f
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 _HOME = {
     "DenoisingBernoulli": "autoencoder",
@@ -42,15 +41,5 @@ _HOME = {
     "hold_known": "clamp",
 }
 
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: listing the plugin's components does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'chainkit_gsn' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"chainkit_gsn.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [*_HOME]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -11,8 +11,7 @@ The paper counts time t = 0..T from noise to data; here k = T - t counts down to
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 _HOME = {
     "Denoising": "objectives",
@@ -24,15 +23,5 @@ _HOME = {
     "NearGaussian": "near",
 }
 
-__all__ = ["Denoising", "IncreasingRate", "InfusionGaussian", "InfusionIsotropic", "InfusionProcess", "NearBits", "NearGaussian"]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: registering the components does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [*_HOME]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

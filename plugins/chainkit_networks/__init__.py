@@ -13,8 +13,7 @@ as an int or as one index per row, and all work without a recipe: ``MLP((784,), 
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 _HOME = {
     "Conditioning": "conditioning",
@@ -27,15 +26,5 @@ _HOME = {
     "StepLinear": "step_linear",
 }
 
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: listing the plugin's components does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'chainkit_networks' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"chainkit_networks.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [*_HOME]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

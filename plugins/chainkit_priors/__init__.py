@@ -7,20 +7,9 @@ the training set (section 3.5), the walkback paper from a Gaussian with the vari
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 _HOME = {"BernoulliPrior": "bernoulli", "GaussianPrior": "gaussian"}
 
-__all__ = ["BernoulliPrior", "GaussianPrior"]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: registering the components does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [*_HOME]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

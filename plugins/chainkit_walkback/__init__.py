@@ -17,8 +17,7 @@ to walk back. With :math:`s_0 = x` and temperatures :math:`T_1 \le .. \le T_K`,
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from chainkit.lazy import lazy_names
 
 _HOME = {
     "Constant": "schedules",
@@ -34,15 +33,5 @@ _HOME = {
     "WalksAway": "capabilities",
 }
 
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use: listing the plugin's components does not import torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'chainkit_walkback' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"chainkit_walkback.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = [*_HOME]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

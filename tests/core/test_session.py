@@ -540,6 +540,39 @@ def test_a_plugin_gets_back_what_it_saved(begin, tmp_path):
     assert meddler.memory == [1, 2, 3]
 
 
+# Starting from another run
+
+
+def test_training_starts_from_the_weights_that_another_run_reports(begin, tmp_path):
+    first = begin(METHODS["heated"], name="first")
+    watcher = Watcher()
+    second = begin(METHODS["heated"], "train.epochs=0", f'train.start="{tmp_path / "first"}"', name="second", reporter=watcher)
+    assert f"starting from the {first.weights} of {tmp_path / 'first'}" in watcher.lines
+    operator = second.chain.operator.state_dict()
+    for name, tensor in first.chain.operator.state_dict().items():
+        if "running" not in name and "tracked" not in name:  # statistics are those of walks of this run
+            assert torch.equal(operator[name], tensor)
+
+
+def test_a_run_that_started_from_another_is_resumed_without_it(begin, tmp_path):
+    begin(METHODS["heated"], name="first")
+    start = f'train.start="{tmp_path / "first"}"'
+    whole = begin(METHODS["heated"], start, name="whole")
+    with pytest.raises(Interrupted):
+        begin(METHODS["heated"], start, name="stopped", reporter=Watcher(3))
+    (tmp_path / "first").rename(tmp_path / "elsewhere")
+    again(tmp_path / "stopped")
+    assert left_by(tmp_path / "stopped") == left_by(whole.path)
+
+
+def test_weights_of_another_model_or_of_no_run_are_refused(begin, tmp_path):
+    begin(METHODS["infusion"], name="first")
+    with pytest.raises(CheckpointError, match="does not fit the recipe"):
+        begin(METHODS["heated"], f'train.start="{tmp_path / "first"}"', name="second")
+    with pytest.raises(CheckpointError, match="nothing: not a run directory"):
+        begin(METHODS["heated"], f'train.start="{tmp_path / "nothing"}"', name="third")
+
+
 # Opening a run
 
 

@@ -1,0 +1,168 @@
+"""Quality against chain length: three methods, one network, equal numbers of network evaluations.
+
+The walkback paper claims that far fewer steps suffice than a diffusion needs. Here the three
+methods, with Gaussian operators on the same network, learn the same real-valued digits with chains
+of 2 to 32 steps. Every training may evaluate the network on the same number of states in all, so
+that longer chains are trained on fewer examples; a sample takes as many evaluations as its chain
+has steps, and a second time SAMPLING evaluations, where the method can take more steps than it
+was trained with.
+
+``python docs/studies/chain_length.py [--folder FOLDER]`` makes one ordinary run for each method,
+length and training seed, in FOLDER; what is there already is not made again, so that it can be
+stopped at any time. It then writes ``docs/records/chain_length.json`` and ``docs/chain_length.md``
+from whatever is finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+HERE = Path(__file__).parent
+RECORD, PAGE = HERE.parent / "records" / "chain_length.json", HERE.parent / "chain_length.md"
+METHODS = ("walkback", "infusion", "diffusion")
+LENGTHS = (2, 4, 8, 16, 32)
+SEEDS = (0, 1, 2)
+BATCH = 128
+SAMPLING = 32
+
+TEXT = """# Quality against chain length
+
+Written by `docs/studies/chain_length.py` from finished runs, never by hand. Fréchet distance between
+10 000 samples and the held-out digits on the features of one small classifier, lower is better, and the
+share of samples that are nearer to a training example than that is to any other (held-out digits: {copies}).
+Mean over {seeds} training seeds ± the standard error over them; the estimator's own error for one model is
+about {error}. As much training data stands {floor} from the held-out digits.
+
+{budget} network evaluations (states) in every training, at most; two layers of 256 ReLU told the step.
+
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Point:
+    """One training.
+
+    Arguments:
+        method: Name of a recipe beside this file.
+        steps: K.
+        seed: Training seed.
+    """
+
+    method: str
+    steps: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its run directory."""
+        return f"{self.method}_{self.steps}_{self.seed}"
+
+    def updates(self, budget: int) -> int:
+        """Updates that evaluate the network on so many states: K + 1, K or 1 for each example of a batch.
+
+        Arguments:
+            budget: States in all.
+        """
+        per_example = {"walkback": self.steps + 1, "infusion": self.steps, "diffusion": 1}[self.method]
+        return max(1, budget // (BATCH * per_example))
+
+    def estimators(self) -> list[dict[str, Any]]:
+        """What is estimated at the end."""
+        longer = self.method != "diffusion" and self.steps < SAMPLING  # a diffusion can be sampled with fewer steps, not with more
+        frechet = {"type": "frechet", "samples": 10_000}
+        return [frechet, {"type": "copying", "samples": 2_000}, *([{**frechet, "steps": SAMPLING}] if longer else [])]
+
+    def command(self, folder: Path, budget: int) -> list[str]:
+        """The command that makes, or goes on with, its run."""
+        chainkit, path = str(Path(sys.executable).parent / "chainkit"), folder / self.name
+        if (path / "resolved.toml").exists():
+            return [chainkit, "resume", str(path)]
+        estimators = ", ".join("{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) + "}" for part in self.estimators())
+        settings = {
+            "seed": self.seed,
+            "chain.steps": self.steps,
+            "train.batch_size": BATCH,
+            "train.max_updates": self.updates(budget),
+            "evaluate.estimators": f"[{estimators}]",
+        }
+        given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        return [chainkit, "run", str(HERE / "chain_length" / f"{self.method}.toml"), "--out", str(path), *given]
+
+
+def points() -> Iterator[Point]:
+    """All trainings, one seed after the other."""
+    for seed in SEEDS:
+        for steps in LENGTHS:
+            for method in METHODS:
+                yield Point(method=method, steps=steps, seed=seed)
+
+
+def found(point: Point, folder: Path) -> dict[str, Any] | None:
+    """The figures of a point; None where its run has not ended."""
+    path = folder / point.name / "evaluation.json"
+    if not path.exists():
+        return None
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    if len(figures) < len(point.estimators()):
+        return None
+    environment = json.loads((folder / point.name / "environment.json").read_text(encoding="utf-8"))
+    return {**attrs.asdict(point), "figures": figures, "versions": {key: environment[key] for key in ("chainkit", "torch", "python")}}
+
+
+def summary(records: list[dict[str, Any]], method: str, steps: int, place: int) -> str:
+    """Mean and standard error over seeds of one figure, as text."""
+    values = [
+        record["figures"][place]["value"]
+        for record in records
+        if (record["method"], record["steps"]) == (method, steps) and place < len(record["figures"])
+    ]
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.3g}"
+    return f"{statistics.mean(values):.3g} ± {statistics.stdev(values) / len(values) ** 0.5:.2g}"
+
+
+def page(records: list[dict[str, Any]], budget: int) -> str:
+    """The page of the figures."""
+    frechet, copies = records[0]["figures"][:2]
+    text = TEXT.format(
+        budget=f"{budget:,}".replace(",", " "),
+        seeds=len({record["seed"] for record in records}),
+        error=f"{statistics.median(record['figures'][0]['error_examples'] for record in records):.2g}",
+        floor=f"{frechet['beside']['training data']:.3g}",
+        copies=f"{copies['beside']['held-out data']:.3g}",
+    )
+    for place, title in enumerate(("Fréchet distance, K steps in sampling", "Copies", f"Fréchet distance, {SAMPLING} steps in sampling")):
+        text += f"## {title}\n\n| steps in training | {' | '.join(METHODS)} |\n|---|{'---|' * len(METHODS)}\n"
+        for steps in LENGTHS:
+            text += f"| {steps} | {' | '.join(summary(records, method, steps, place) for method in METHODS)} |\n"
+        text += "\n"
+    return text
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("runs/chain_length"), help="where the runs are made")
+    parser.add_argument("--budget", type=int, default=2_000_000, help="states on which a training evaluates the network")
+    chosen = parser.parse_args()
+    for point in points():
+        if found(point, chosen.folder) is None:
+            subprocess.run(point.command(chosen.folder, chosen.budget), check=True)
+        records = [record for one in points() if (record := found(one, chosen.folder)) is not None]
+        RECORD.write_text(json.dumps({"budget": chosen.budget, "points": records}, indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text(page(records, chosen.budget), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
