@@ -117,7 +117,7 @@ class Data:
             mass) under it: from [B, *shape] in model units, float64 [B] in nats.
 
     Raises:
-        DataError: A split is empty, or labels are wanted and absent.
+        DataError: A split is empty or of another shape, or labels are wanted and absent or no classes.
     """
 
     def __init__(
@@ -131,8 +131,10 @@ class Data:
         for split, content in splits.items():
             if not len(content):
                 raise DataError(f"{name}: the {split} split is empty")
-            if classes is not None and content.labels is None:
-                raise DataError(f"{name}: the {split} split has no labels")
+            if "train" in splits and content.values.shape[1:] != splits["train"].values.shape[1:]:
+                raise DataError(f"{name}: the splits differ in shape")
+            if classes is not None:
+                _require_labels(f"{name}: the {split} split", content, classes)
         self.name = name
         self.splits = dict(splits)
         self.preparation = preparation
@@ -215,11 +217,16 @@ class Data:
 
     @cached_property
     def summary(self) -> Summary:
-        """Mean and variance of every element over the prepared training split, accumulated in float64."""
+        """Mean and variance of every element over the prepared training split, accumulated in float64.
+
+        Raises:
+            DataError: A value is not finite.
+        """
         split, total, square = self.splits["train"], 0.0, 0.0
         source = seeded(split.values.device, 0, "summary")
         for index in torch.arange(len(split)).split(max(1, SUMMARY_ELEMENTS // math.prod(self.shape))):
             values = self.batch("train", index, source, split.values.device).origin.double()
+            self._require_finite(index, values)
             total, square = total + values.sum(0), square + values.square().sum(0)
         mean = torch.as_tensor(total / len(split))
         variance = torch.as_tensor(square / len(split) - mean.square()).clamp_(min=0)
@@ -230,6 +237,12 @@ class Data:
             variance=variance.to(self.dtype),
             classes=self.classes,
         )
+
+    def _require_finite(self, index: Tensor, values: Tensor) -> None:
+        strange = (~torch.isfinite(values)).nonzero()
+        if len(strange):
+            row = strange[0].tolist()
+            raise DataError(f"{self.name}: train has {float(values[tuple(row)])} at index {[int(index[row[0]]), *row[1:]]}")
 
     def examples(self, split: str, n: int | None = None, *, seed: int = 0, device: torch.device | str = "cpu") -> Examples:
         """Examples to estimate something on.
@@ -243,6 +256,17 @@ class Data:
         size = len(self.split(split))
         chosen = torch.randperm(size, generator=seeded("cpu", seed, "choice", split))[:n].sort().values
         return Examples(data=self, split=split, index=chosen, seed=seed, device=device)
+
+
+def _require_labels(what: str, split: Split, classes: int) -> None:
+    if split.labels is None:
+        raise DataError(f"{what} has no labels")
+    if len(split.labels) != len(split):
+        raise DataError(f"{what} has {len(split.labels)} labels for {len(split)} examples")
+    strange = ((split.labels < 0) | (split.labels >= classes)).nonzero()
+    if len(strange):
+        index = int(strange[0])
+        raise DataError(f"{what} has the label {int(split.labels[index])} at index {index}, where classes are 0..{classes - 1}")
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -17,11 +17,17 @@ from chainkit_images.source import data_root, obtained, split_off, torchvision_d
 FILES = [f"{part}-{content}" for part in ("train", "t10k") for content in ("images-idx3-ubyte", "labels-idx1-ubyte")]
 
 
-def check_idx(path: Path) -> None:
+SIZE = (28, 28)
+
+
+def check_idx(path: Path) -> tuple[int, ...]:
     """Makes sure that an IDX file of bytes is as long as its header promises.
 
     The header is two zero bytes, the type (8: unsigned bytes), the number of axes, and the length
     of each axis as a big-endian 32-bit integer.
+
+    Returns:
+        The length of each axis.
 
     Raises:
         DataError: It is not an IDX file, or not of the right length.
@@ -33,9 +39,22 @@ def check_idx(path: Path) -> None:
         lengths = file.read(4 * axes)
     if header[:3] != b"\x00\x00\x08" or not 1 <= axes <= 3 or len(lengths) < 4 * axes:
         raise DataError(f"{path}: not an IDX file of bytes; delete it, to download it again")
-    wanted = 4 + 4 * axes + prod(struct.unpack(f">{axes}I", lengths))
+    shape: tuple[int, ...] = struct.unpack(f">{axes}I", lengths)
+    wanted = 4 + 4 * axes + prod(shape)
     if size != wanted:
         raise DataError(f"{path}: has {size} bytes, and its header promises {wanted}; delete it, to download it again")
+    return shape
+
+
+def _check_pairs(folder: Path) -> None:
+    """Makes sure that the files that are there hold images of the right size, and a label for each."""
+    shapes = {path: check_idx(path) for path in (folder / file for file in FILES) if path.exists()}
+    for images, labels in (FILES[:2], FILES[2:]):
+        image, label = shapes.get(folder / images), shapes.get(folder / labels)
+        if image is not None and image[1:] != SIZE:
+            raise DataError(f"{folder / images}: holds an array of shape {image}, not images of 28x28 pixels")
+        if image is not None and label is not None and label != image[:1]:
+            raise DataError(f"{folder / labels}: holds {label[0]} labels for {image[0]} images")
 
 
 def build_mnist(config: MnistConfig, context: Context) -> Data:
@@ -61,9 +80,7 @@ def build_fashion_mnist(config: FashionMnistConfig, context: Context) -> Data:
 def _build(config: TorchvisionConfig, kind: str, name: str) -> Data:
     read, root = getattr(torchvision_datasets(), kind), data_root(config.root)
     folder = root / kind / "raw"
-    for path in (folder / file for file in FILES):
-        if path.exists():
-            check_idx(path)
+    _check_pairs(folder)
 
     def part(train: bool) -> tuple[Tensor, Tensor]:
         dataset = obtained(

@@ -60,7 +60,7 @@ network = {{ type = "mlp", hidden = {hidden}, norm = "per-step" }}
 [process]
 type = "infusion"
 variance = 1e-4
-rate = {{ type = "increasing", omega = {omega}, alpha0 = {alpha0} }}
+rate = {{ type = "increasing", omega = 0.01 }}
 
 [objective]
 type = "denoising"
@@ -71,7 +71,7 @@ optimizer = {{ type = "adam", lr = 1e-3 }}
 """
 
 
-def recipe(size: Size, data: str = "", *, mean: str = "sigmoid", variance_scale: float = 0.1, alpha0: float = 0.0) -> str:
+def recipe(size: Size, data: str = "", *, mean: str = "sigmoid", variance_scale: float = 0.1) -> str:
     """The recipe of the benchmark.
 
     Arguments:
@@ -79,17 +79,13 @@ def recipe(size: Size, data: str = "", *, mean: str = "sigmoid", variance_scale:
         data: The ``[data]`` table; MNIST unless given.
         mean: How the mean head is read.
         variance_scale: Largest variance.
-        alpha0: First infusion rate.
     """
-    omega = min(0.01, (1 - alpha0) / size.steps)
     chain = CHAIN.format(
         steps=size.steps,
         hidden=list(size.hidden),
         batch=size.batch,
         mean=mean,
         variance_scale=variance_scale,
-        omega=omega,
-        alpha0=alpha0,
     )
     return (data or digits()) + chain
 

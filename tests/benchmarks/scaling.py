@@ -84,7 +84,7 @@ def _grown(quantity: str, places: Sequence[int], work_at: Callable[[int], Callab
         before = peak_memory()
         work()
         megabytes.append(max(peak_memory() - before, 0.1))
-        milliseconds.append(1e3 * alternate({quantity: work}, rounds=repeats).median(quantity))
+        milliseconds.append(1e3 * alternate({quantity: work}, rounds=repeats, warm=1).median(quantity))
     return Series(quantity, [float(place) for place in places], milliseconds, megabytes)
 
 

@@ -19,9 +19,9 @@ TINY = Size(batch=8, hidden=(4,), steps=3)
 PLANE = '[data]\ntype = "swiss-roll"\nnoise = 0.1\nn = 10000\n'
 
 
-def plane_recipe(size: Size = FULL, alpha0: float = 0.0) -> str:
+def plane_recipe(size: Size = FULL) -> str:
     """The recipe of the benchmark: infusion training on the swiss roll."""
-    return recipe(size, PLANE, mean="linear", variance_scale=1.0, alpha0=alpha0)
+    return recipe(size, PLANE, mean="linear", variance_scale=1.0)
 
 
 def points(run: Run, rows: int) -> Callable[[], Tensor]:

@@ -66,12 +66,12 @@ def gradient_by_hand(loop):
     return flat([*(weight.grad for weight in loop.weights), *norms, loop.heads.grad, loop.bias.grad])
 
 
-def check_same(run, copied, loop, update, gradient):
-    """Losses and gradients of both over some updates."""
+def check_same(run, copied, loop, drawn_from, update, gradient):
+    """Losses and gradients of both over some updates; what the loop draws comes from ``drawn_from.source``."""
     followed, losses, others, theirs = Followed(run, copied), [], [], []
     loop.optimizer.register_step_pre_hook(lambda *_: theirs.append(gradient()))
     for _ in range(UPDATES):
-        loss, x, loop.draws.source = followed.update()
+        loss, x, drawn_from.source = followed.update()
         losses.append(loss)
         others.append(update(x))
     assert losses == pytest.approx(others, rel=1e-9)
@@ -84,20 +84,20 @@ def check_infusion(run, size, kind):
     net, arguments = infusion.copied(run), infusion.loop_arguments(run)
     if kind == "user":
         loop = UserLoop(net, **arguments, draws=Sourced())
-        check_same(run, infusion.copied, loop, loop.update, lambda: flat(parameter.grad for parameter in net.parameters()))
+        check_same(run, infusion.copied, loop, loop.draws, loop.update, lambda: flat(parameter.grad for parameter in net.parameters()))
     else:
-        loop = BareLoop(net, **arguments, rows=size.batch, draws=Sourced())
-        check_same(run, infusion.copied, loop, loop.update, lambda: gradient_by_hand(loop))
+        loop = BareLoop(net, **arguments, rows=size.batch)
+        check_same(run, infusion.copied, loop, loop, loop.update, lambda: gradient_by_hand(loop))
 
 
 @pytest.mark.parametrize("kind", ["user", "bare"])
 def test_infusion_on_images_is_the_loop_by_hand(kind):
-    check_infusion(made(infusion.recipe(IMAGES, alpha0=0.05), EXACT), IMAGES, kind)
+    check_infusion(made(infusion.recipe(IMAGES), EXACT), IMAGES, kind)
 
 
 @pytest.mark.parametrize("kind", ["user", "bare"])
 def test_the_small_chain_is_the_loop_by_hand(kind):
-    check_infusion(made(small_chain.plane_recipe(PLANE, alpha0=0.05), EXACT), PLANE, kind)
+    check_infusion(made(small_chain.plane_recipe(PLANE), EXACT), PLANE, kind)
 
 
 @pytest.mark.parametrize("update", ["walk", "step"])
@@ -106,12 +106,12 @@ def test_walkback_is_the_loop_by_hand(update):
     operator = walkback.copied(run)
     loop = walkback_loop.UserLoop(operator, run.chain.temperatures(), draw_first=True, draws=Sourced())
     trained = loop.update if update == "walk" else loop.update_per_step
-    check_same(run, walkback.copied, loop, trained, lambda: flat(parameter.grad for parameter in operator.parameters()))
+    check_same(run, walkback.copied, loop, loop.draws, trained, lambda: flat(parameter.grad for parameter in operator.parameters()))
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bfloat16", 5e-3)])
 def test_the_mean_loss_of_200_updates_is_that_of_the_loop_in_float32(precision, tolerance):
-    run = made(small_chain.plane_recipe(SHORT, alpha0=0.05), [f'train.precision="{precision}"'])
+    run = made(small_chain.plane_recipe(SHORT), [f'train.precision="{precision}"'])
     loop = UserLoop(infusion.copied(run), **infusion.loop_arguments(run), draws=Sourced())
     followed, total, other = Followed(run, infusion.copied), 0.0, 0.0
     for _ in range(200):

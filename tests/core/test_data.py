@@ -160,3 +160,31 @@ def test_repeating_a_batch_keeps_the_copies_of_an_example_side_by_side():
     assert batch.condition.tolist() == [5, 5, 6, 6]
     assert batch.index.tolist() == [8, 8, 9, 9]
     assert Batch.of(torch.zeros(3, 2)).repeat(2).condition is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (None, "has no labels"),
+        ([0, 1], "has 2 labels for 3 examples"),
+        ([0, 1, 3], "has the label 3 at index 2, where classes are 0..2"),
+        ([0, -1, 5], "has the label -1 at index 1, where classes are 0..2"),
+    ],
+)
+def test_labels_that_are_no_classes_of_the_examples_are_refused(labels, words):
+    split = Split(values=torch.zeros(3, 2), labels=None if labels is None else torch.tensor(labels))
+    with pytest.raises(DataError, match=f"points: the train split {words}"):
+        Data("points", {"train": split}, Unprepared(), classes=3)
+
+
+def test_splits_of_different_shapes_are_refused():
+    with pytest.raises(DataError, match="tensors: the splits differ in shape"):
+        Data.of(torch.zeros(3, 2), test=torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_training_data_that_is_not_finite_is_refused_with_its_index(value):
+    values = torch.zeros(70, 2, 3)
+    values[61, 1, 2] = value
+    with pytest.raises(DataError, match=rf"tensors: train has {value} at index \[61, 1, 2\]"):
+        _ = Data.of(values).summary

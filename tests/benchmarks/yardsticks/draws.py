@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
-from chainkit.random import normal, uniform
+from chainkit.random import chance, normal, uniform
 
 
 class Draws:
@@ -30,7 +30,7 @@ class Draws:
 
 
 class Sourced(Draws):
-    """The draws of chainkit.
+    """The draws of chainkit: an element chosen by a mask is drawn once, from whichever of two Gaussians it is.
 
     Arguments:
         source: The generator; a test puts a new one here before every update.
@@ -38,12 +38,17 @@ class Sourced(Draws):
 
     def __init__(self, source: torch.Generator | None = None) -> None:
         self.source = source
+        self.noise: Tensor | None = None
 
     def normal(self, distribution: Normal) -> Tensor:
-        return normal(distribution.loc, self.source) * distribution.scale + distribution.loc
+        if self.noise is None:
+            self.noise = normal(distribution.loc, self.source)
+        return self.noise * distribution.scale + distribution.loc
 
     def bits(self, distribution: Bernoulli) -> Tensor:
         return (uniform(distribution.probs, self.source) < distribution.probs).to(distribution.probs.dtype)
 
     def mask(self, rate: float, like: Tensor) -> Tensor:
-        return (uniform(like, self.source) < rate).to(like.dtype)
+        """As it is; the draws of Gaussians that follow, up to the next mask, have their noise in common."""
+        self.noise = None
+        return chance(like, rate, self.source).to(like.dtype) if rate else torch.zeros_like(like)

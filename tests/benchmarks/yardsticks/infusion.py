@@ -66,9 +66,8 @@ class UserLoop:
     @torch.no_grad()
     def infuse(self, model: Normal, x: Tensor, rate: float) -> Tensor:
         """The next state: mostly the model's, here and there next to x."""
-        drawn = self.draws.normal(model)
-        mask = self.draws.mask(rate, drawn)
-        return (1 - mask) * drawn + mask * self.draws.normal(Normal(x, self.near))
+        mask = self.draws.mask(rate, x)
+        return (1 - mask) * self.draws.normal(model) + mask * self.draws.normal(Normal(x, self.near))
 
     def loss(self, x: Tensor) -> Tensor:
         """The denoising loss of one walk per example, [B, size] -> scalar."""

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
-from yardsticks.draws import Draws
 from yardsticks.infusion import Net
+
+from chainkit.random import chance, normal
 
 BATCH_NORM = torch.ops.aten.native_batch_norm.default
 BATCH_NORM_BACKWARD = torch.ops.aten.native_batch_norm_backward.default
@@ -34,11 +34,18 @@ class BareLoop:
         rates: Infusion rates alpha_0..alpha_{T-1}.
         near: Standard deviation of what is infused.
         rows: Rows of a batch.
-        draws: Where random numbers come from; torch's own, drawn in place, unless given.
+        source: Where random numbers come from; torch's own generator unless given.
     """
 
     def __init__(
-        self, net: Net, prior: tuple[Tensor, Tensor], rates: Sequence[float], *, near: float, rows: int, draws: Draws | None = None
+        self,
+        net: Net,
+        prior: tuple[Tensor, Tensor],
+        rates: Sequence[float],
+        *,
+        near: float,
+        rows: int,
+        source: torch.Generator | None = None,
     ) -> None:
         def copied(tensors: Sequence[Tensor]) -> Tensor:
             return torch.stack([tensor.detach() for tensor in tensors]).clone()
@@ -48,7 +55,7 @@ class BareLoop:
         self.shifts = [copied([norm.bias for norm in norms]) for norms in net.norms]
         self.heads, self.bias = net.heads.weight.detach().clone(), net.heads.bias.detach().clone()
         self.link, self.scale = net.sigmoid_mean, net.variance_scale
-        self.prior, self.rates, self.near, self.draws = prior, rates, near, draws
+        self.prior, self.rates, self.near, self.source = prior, rates, near, source
         self.parameters = [*self.weights, *self.gains, *self.shifts, self.heads, self.bias]
         self.optimizer = torch.optim.Adam(self.parameters, fused=True)
         steps, size = len(rates), self.heads.shape[0] // 2
@@ -92,14 +99,10 @@ class BareLoop:
         self.moments.append(moments)
 
     def _infused(self, mean: Tensor, deviation: Tensor, x: Tensor, rate: float) -> Tensor:
-        if self.draws is not None:
-            drawn = self.draws.normal(Normal(mean, deviation))
-            mask = self.draws.mask(rate, x)
-            return torch.where(mask > 0, self.draws.normal(Normal(x, self.near)), drawn)
-        drawn = torch.randn_like(x).mul_(deviation).add_(mean)
-        if rate == 0:
-            return drawn
-        return torch.where(torch.rand_like(x) < rate, torch.randn_like(x).mul_(self.near).add_(x), drawn)
+        if rate:
+            mask = chance(x, rate, self.source)
+            mean, deviation = torch.where(mask, x, mean), torch.where(mask, self.near, deviation)
+        return normal(x, self.source).mul_(deviation).add_(mean)
 
     def _loss(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The loss, and its gradient with respect to the heads, [T, B, 2 size]."""
