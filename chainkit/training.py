@@ -23,6 +23,7 @@ from chainkit.data import Data
 from chainkit.diagnosis import Watch, broken_parameter, explained, replay
 from chainkit.distributed import current, lead, shared
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
+from chainkit.modes import matmul_precision
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.progress import Progress
@@ -110,7 +111,8 @@ class Trainer:
         batches = order.split(self.settings.batch_size)[: self.batches_per_epoch]
         while self.progress.position < len(batches) and not self.done:
             chosen = batches[self.progress.position : self.progress.position + self.settings.accumulate]
-            descent = self._update(chosen)
+            with matmul_precision(self.settings.matmul):
+                descent = self._update(chosen)
             self.progress.position += len(chosen)
             self.progress.update += 1
             self.progress.note(descent.total, descent.metrics)

@@ -68,6 +68,8 @@ class TrainTable:
             Where it is kept, figures and samples use it.
         precision: ``float32``, ``bfloat16`` (autocast) or ``float64``, of training; figures are
             float32, or float64 if so.
+        matmul: How float32 products are made while training, ``torch.set_float32_matmul_precision``:
+            ``highest``, ``high`` or ``medium``; the lower two round inputs where the machine is faster so.
         patience: Stop when the validation figure has not improved for so many validations.
         statistics_examples: Training examples on which normalisation statistics are recomputed.
         checkpoint_every: Epochs between checkpoints, 1 or more.
@@ -86,6 +88,7 @@ class TrainTable:
     clip_norm: float | None = field(default=None, validator=above(0))
     ema: float | None = field(default=None, validator=[at_least(0), below(1)])
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    matmul: Literal["highest", "high", "medium"] = "highest"
     patience: int | None = field(default=None, validator=at_least(1))
     statistics_examples: int = field(default=10_000, validator=at_least(2))
     checkpoint_every: int = field(default=1, validator=at_least(1))

@@ -402,3 +402,20 @@ def test_local_training_improves_the_likelihood(affine_model, make_trainer, poin
     before = law_of(model).log_prob(x).mean()
     train(make_trainer(model, data, epochs=30, batch_size=64))
     assert law_of(model).log_prob(x).mean() > before + 0.5
+
+
+class Noting(Squares):
+    """Notes how products are made."""
+
+    def losses(self, chain, process, batch, *, source=None):
+        self.products = torch.get_float32_matmul_precision()
+        return super().losses(chain, process, batch, source=source)
+
+
+@pytest.mark.parametrize("matmul", ["highest", "medium"])
+def test_products_are_made_as_asked_while_training_only(affine_model, make_trainer, points, matmul):
+    objective = Noting()
+    trainer = make_trainer(affine_model(objective=objective), points(), batch_size=16, matmul=matmul)
+    advance(trainer, 1)
+    assert objective.products == matmul
+    assert torch.get_float32_matmul_precision() == "highest"
