@@ -9,6 +9,7 @@ from full_disk import full_disk
 from kills import kills
 from machines import MACHINES, machines
 from races import races
+from replacing import replacing
 from resumes import resumes
 from stops import insisting, starting, stops
 from study import Study
@@ -26,6 +27,16 @@ STUDIES = [
         brief=2,
         short=10,
         long=200,
+    ),
+    Study(
+        name="replacing",
+        title="kill -9 while the only checkpoint is replaced by one of the same update; it must go on from there",
+        unit="kills",
+        run=replacing,
+        methods=EVERY,
+        brief=4,
+        short=4,
+        long=40,
     ),
     Study(
         name="resumes",
