@@ -25,7 +25,7 @@ STUDIES = [
         run=kills,
         methods=EVERY,
         brief=2,
-        short=10,
+        short=6,
         long=200,
     ),
     Study(
@@ -35,7 +35,7 @@ STUDIES = [
         run=replacing,
         methods=EVERY,
         brief=4,
-        short=4,
+        short=3,
         long=40,
     ),
     Study(
@@ -65,7 +65,7 @@ STUDIES = [
         run=faults,
         methods=EVERY,
         brief=3,
-        short=10,
+        short=6,
         long=100,
     ),
     Study(
@@ -85,7 +85,7 @@ STUDIES = [
         run=stops,
         methods=EVERY,
         brief=3,
-        short=12,
+        short=6,
         long=102,
     ),
     Study(
@@ -95,7 +95,7 @@ STUDIES = [
         run=insisting,
         methods=EVERY,
         brief=1,
-        short=5,
+        short=2,
         long=25,
     ),
     Study(
