@@ -22,10 +22,15 @@ class MetricsLog:
         """Adds one line.
 
         Raises:
-            OSError: The disk is full or not writable.
+            OSError: The disk is full or not writable; no half of the line is left.
         """
-        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        size = self.size()
+        try:
+            with naming(self.path), self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(metrics) + "\n")
+        except OSError:
+            self.cut(size)
+            raise
 
     def read(self) -> list[dict[str, float]]:
         """All lines so far."""

@@ -17,12 +17,12 @@ from children import Child, start
 from leavings import Whole
 from study import Record, tally
 
-PAUSE = 0.002
-"""Seconds before and after every step of a save."""
-
 
 class Slowed:
     """A child's saves, slowed down, and how far it has come, seen from the parent.
+
+    Arguments:
+        pause: Seconds before and after every call that changes the disk.
 
     Attributes:
         steps: Calls that change the disk, so far.
@@ -30,7 +30,8 @@ class Slowed:
         updates: Updates done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0.002) -> None:
+        self.pause = pause
         self.shared = memoryview(mmap.mmap(-1, 24)).cast("q")
 
     @property
@@ -58,11 +59,11 @@ class Slowed:
     def _slow(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def slow(*arguments: Any, **keywords: Any) -> Any:
             self.shared[0] += 1
-            time.sleep(PAUSE)
+            time.sleep(self.pause)
             try:
                 return function(*arguments, **keywords)
             finally:
-                time.sleep(PAUSE)
+                time.sleep(self.pause)
 
         return slow
 
@@ -118,7 +119,7 @@ def _kill(whole: Whole, run: Path, step: int | None, seconds: float, where: Coun
     if step is None:
         time.sleep(seconds)
     else:
-        _wait_for(child, slowed, step)
+        wait_for(child, slowed, step)
     child.kill()
     ended = child.wait()
     if ended.code != 128 + signal.SIGKILL:
@@ -128,7 +129,7 @@ def _kill(whole: Whole, run: Path, step: int | None, seconds: float, where: Coun
     return whole.fault_of_resuming(run)
 
 
-def _wait_for(child: Child, slowed: Slowed, step: int) -> None:
-    """Until a step begins, or the child has ended, which is left to be waited for."""
+def wait_for(child: Child, slowed: Slowed, step: int) -> None:
+    """Waits until a step of a child begins, or the child has ended, which is left to be waited for."""
     while slowed.steps < step and os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         time.sleep(0.0002)

@@ -9,6 +9,7 @@ from full_disk import full_disk
 from kills import kills
 from machines import MACHINES, machines
 from races import races
+from replacing import replacing
 from resumes import resumes
 from stops import insisting, starting, stops
 from study import Study
@@ -24,8 +25,18 @@ STUDIES = [
         run=kills,
         methods=EVERY,
         brief=2,
-        short=10,
+        short=6,
         long=200,
+    ),
+    Study(
+        name="replacing",
+        title="kill -9 while the only checkpoint is replaced by one of the same update; it must go on from there",
+        unit="kills",
+        run=replacing,
+        methods=EVERY,
+        brief=4,
+        short=3,
+        long=40,
     ),
     Study(
         name="resumes",
@@ -54,7 +65,7 @@ STUDIES = [
         run=faults,
         methods=EVERY,
         brief=3,
-        short=10,
+        short=6,
         long=100,
     ),
     Study(
@@ -74,7 +85,7 @@ STUDIES = [
         run=stops,
         methods=EVERY,
         brief=3,
-        short=12,
+        short=6,
         long=102,
     ),
     Study(
@@ -84,7 +95,7 @@ STUDIES = [
         run=insisting,
         methods=EVERY,
         brief=1,
-        short=5,
+        short=2,
         long=25,
     ),
     Study(

@@ -34,7 +34,7 @@ def found(tmp_path_factory):
     return {line["study"]: line["record"] for line in lines}, said
 
 
-NAMES = ["kills", "resumes", "damage", "faults", "full-disk", "stops", "insisting", "starting", "races", "machines"]
+NAMES = ["kills", "replacing", "resumes", "damage", "faults", "full-disk", "stops", "insisting", "starting", "races", "machines"]
 
 
 @pytest.mark.parametrize("name", NAMES)
