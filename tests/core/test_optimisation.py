@@ -108,6 +108,22 @@ def test_a_gradient_that_is_no_number_is_not_applied(model, clip, value):
     assert torch.equal(model["a"].weight, before)
 
 
+def test_parameters_whose_squares_overflow_are_finite(model):
+    optimisers = both(model)
+    with torch.no_grad():
+        model["a"].weight[0, 0] = 1e30
+    optimisers.require_finite()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_parameters_that_are_no_numbers_are_found(model, value):
+    optimisers = both(model)
+    with torch.no_grad():
+        model["a"].weight[0, 0] = value
+    with pytest.raises(NonFiniteError, match=r"the largest parameter of model is (nan|inf)"):
+        optimisers.require_finite()
+
+
 @pytest.mark.parametrize(
     "factory",
     [
