@@ -94,17 +94,19 @@ def page(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     Arguments:
         kept: The runs of every family.
     """
-    lines = ["| what | at least | aim | measured | |", "| --- | --- | --- | --- | --- |"]
-    lines += [line for family, runs in kept.items() if family != "scaling" for line in _lines(runs)]
-    scaling = ["| what | at least | aim | measured | |", "| --- | --- | --- | --- | --- |", *_lines(kept.get("scaling", []))]
-    where = [
+    header = ["| what | at least | aim | measured | |", "| --- | --- | --- | --- | --- |"]
+    lines = header + [line for family, runs in kept.items() if family != "scaling" for line in _lines(runs)]
+    if "scaling" in kept:
+        lines += ["", SCALING.rstrip("\n"), "", *header, *_lines(kept["scaling"])]
+    lines += [
+        "",
         "## Runs",
         "",
         "| benchmark | date | rounds | load | threads | torch | processor |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    where += [_run(family, run) for family, runs in kept.items() for run in runs[-SHOWN:]]
-    return TEXT + "\n".join([*lines, "", SCALING + "\n".join(scaling), "", *where]) + "\n"
+    lines += [_run(family, run) for family, runs in kept.items() for run in runs[-SHOWN:]]
+    return TEXT + "\n".join(lines) + "\n"
 
 
 def _lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:

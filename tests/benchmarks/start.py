@@ -18,7 +18,8 @@ def command(arguments: tuple[str, ...]) -> Work:
     """A function that runs chainkit's command line to its end."""
     program = Path(sys.executable).with_name("chainkit")
     whole = [str(program), *arguments]
-    environment = {**os.environ, "TERM": "dumb"}
+    # An installed package has its bytecode kept; the calls before the first round keep it here.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return lambda: subprocess.run(whole, env=environment, check=True, capture_output=True)
 
 

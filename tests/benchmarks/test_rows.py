@@ -63,3 +63,17 @@ def test_the_scaling_of_a_record_is_drawn(tmp_path):
     report.draw([{"rows": [row]}], tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
     assert slope([2, 4, 8], [3, 12, 48]) == pytest.approx(2)
+
+
+def test_the_page_is_that_of_the_records():
+    shown = report.PAGE.read_text(encoding="utf-8") if report.PAGE.exists() else None
+    kept = report.records()
+    assert shown == (report.page(kept) if kept else None), "run python tests/benchmarks/run.py --page"
+
+
+def test_scaling_has_a_part_of_the_page_of_its_own(tmp_path):
+    row = Row(name="time against batch, exponent", measured=0.9, unit="exponent", details={"batch = 2, ms": 1.0})
+    report.keep("scaling", [row], MACHINE, "2020-01-01", 7, tmp_path)
+    above, below = report.page(report.records(tmp_path)).split("## Scaling")
+    assert row.name not in above
+    assert f"| {row.name} |  |  | 0.9 exponent |  |" in below
