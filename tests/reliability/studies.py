@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from damage import damage
+from data_files import TROUBLES, data
 from endurance import endurance
 from faults import faults
 from full_disk import full_disk
+from fuzz_recipes import recipes
+from fuzz_typos import typos
+from hostile_files import hostile_recipes, hostile_runs
+from hostile_recipes import RECIPES
+from hostile_runs import RUNS
 from kills import kills
 from machines import MACHINES, machines
+from nonfinite import nonfinite
 from races import races
 from replacing import replacing
 from resumes import resumes
@@ -137,6 +144,61 @@ STUDIES = [
         brief=1,
         short=3,
         long=len(MACHINES),
+    ),
+    Study(
+        name="nonfinite",
+        title="NaN or infinity in data, a layer, a gradient or a parameter: left with 5, its place named, no checkpoint spoilt, resumed",
+        unit="runs",
+        run=nonfinite,
+        methods=EVERY,
+        brief=4,
+        short=4,
+        long=40,
+    ),
+    Study(
+        name="recipes",
+        title="spoilt recipes: exit code 0 or 2, no traceback, no control character printed; what is accepted reads back as itself",
+        unit="recipes",
+        run=recipes,
+        brief=300,
+        short=2000,
+        long=10_000,
+    ),
+    Study(
+        name="typos",
+        title="a key with one letter wrong: refused, and the right key suggested first in 95 %",
+        unit="typos",
+        run=typos,
+        brief=2000,
+        short=20_000,
+        long=1_000_000,
+    ),
+    Study(
+        name="hostile-runs",
+        title="forged checkpoints, links and pipes in a run, under five commands: nothing run, read or written elsewhere",
+        unit="runs",
+        run=hostile_runs,
+        brief=6,
+        short=30,
+        long=2 * len(RUNS),
+    ),
+    Study(
+        name="hostile-recipes",
+        title="recipes that name code, other folders, traps and escapes: nothing run or written elsewhere",
+        unit="recipes",
+        run=hostile_recipes,
+        brief=8,
+        short=20,
+        long=len(RECIPES),
+    ),
+    Study(
+        name="data",
+        title="damaged, absent, empty and tiny data: one line that names file and index, or trained on",
+        unit="kinds",
+        run=data,
+        brief=8,
+        short=25,
+        long=len(TROUBLES),
     ),
 ]
 """A size of 0 leaves a study out."""

@@ -35,6 +35,7 @@ def found(tmp_path_factory):
 
 
 NAMES = ["kills", "replacing", "resumes", "damage", "faults", "full-disk", "stops", "insisting", "starting", "races", "machines"]
+NAMES += ["nonfinite", "recipes", "typos", "hostile-runs", "hostile-recipes", "data"]
 
 
 @pytest.mark.parametrize("name", NAMES)
