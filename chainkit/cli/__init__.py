@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a bug of chainkit, 2 recipe or usage, 3 plugin, 4 checkpoint, data
-        or file, 5 numbers that are not finite, 6 run directory in use, 130 or 143 interrupted.
+        or file, 5 numbers that are not finite, 6 run directory in use, 7 another process of the run lost, 130 or 143
+        interrupted.
     """
     group = CommandLine()
     add_completion_class(Bash)

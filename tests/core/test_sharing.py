@@ -112,8 +112,10 @@ def test_parts_that_need_the_whole_batch_are_refused_by_name_among_several(part,
 
 
 def test_parts_that_sum_over_processes_are_welcome():
-    with working_as(TWINS):
-        require_shareable(nn.ModuleList([StepBatchNorm(2, 3), SharedBatchNorm(2), nn.Linear(2, 2)]), {"train.batch_size": 2})
+    model = nn.ModuleList([StepBatchNorm(2, 3), SharedBatchNorm(2), nn.Linear(2, 2), Coupled()])
+    with working_as(TWINS), pytest.raises(RecipeError) as caught:
+        require_shareable(model, {"train.batch_size": 2})
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["3"]
 
 
 def test_fewer_rows_than_processes_are_refused():
