@@ -154,7 +154,8 @@ def _refuse_taken(path: Path) -> None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        result = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True)
+        # The settings of a repository that came from elsewhere may name a program to watch its files.
+        result = subprocess.run(["git", "-c", "core.fsmonitor=false", *arguments], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()

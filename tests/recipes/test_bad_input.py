@@ -6,11 +6,13 @@ import errno
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
+import torch
 
 import chainkit
 from chainkit import bundle
@@ -19,7 +21,7 @@ from chainkit.cli import main
 from chainkit.component import Component
 from chainkit.metrics import MetricsLog
 from chainkit.objective import LocalObjective, Loss
-from chainkit.run_directory import RunDirectory
+from chainkit.run_directory import RunDirectory, describe_environment
 from chainkit.testing import tiny_host
 from chainkit.testing.parts import Plain, TinyEstimator, TinyObjective
 
@@ -364,6 +366,17 @@ def test_damaged_figures_are_named_and_not_overwritten(ended, fails):
     (ended / "evaluation.json").write_text("[{")
     assert fails(4, "evaluate", ended).startswith(f"{ended / 'evaluation.json'}: damaged")
     assert (ended / "evaluation.json").read_text() == "[{"
+
+
+def test_a_repository_with_a_program_of_its_own_is_not_asked_to_run_it(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    subprocess.run(["git", "-C", str(tmp_path), "config", "core.fsmonitor", f"touch {tmp_path / 'sprung'}; false"], check=True)
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "status"], check=True, capture_output=True)
+    assert (tmp_path / "sprung").exists()
+    (tmp_path / "sprung").unlink()
+    describe_environment(torch.device("cpu"), {}, [])
+    assert not (tmp_path / "sprung").exists()
 
 
 # Samples and figures

@@ -32,6 +32,10 @@ the final weights, every line of `metrics.jsonl`, and `evaluation.json`.
 - **SIGTERM and SIGINT**: the run stops within one update and one save, and leaves with 143 or 130. A second
   signal stops at once.
 - **One process** works on a run directory. The lock goes with its holder, however it ends.
+- **NaN and infinity** in a loss, a gradient or a parameter: the command ends with 5, the update is not applied, its
+  message names where the number came from, and no checkpoint holds a parameter that is not finite.
+- **Recipes and run directories are data**, whoever wrote them: nothing in them is run, nothing is read or written
+  elsewhere through them, and what is wrong with them is said in words, with 2, 4 or 5.
 
 ## What is not
 
@@ -41,6 +45,8 @@ the final weights, every line of `metrics.jsonl`, and `evaluation.json`.
   tried here, lines since the last flush of the system may be missing.
 - A disk that lies about what it has synced, and file systems without `flock`, are outside of all this.
 - What a plugin cannot write (a picture, an event file) is a warning, and the run goes on without that plugin.
+- Images and downloads are kept beside the data that a recipe names, which may lie anywhere.
+- A state of an optimiser that is forged to have another shape is found by the optimiser, if at all.
 - SIGHUP is not handled: it ends a process as kill -9 does, and the run resumes as after that.
 
 ## What was found
