@@ -30,7 +30,7 @@ REFERENCE = re.compile(r"[\w.]+:\w+")
 
 def registers(hook: str) -> bool:
     """Whether a hook is called once, when its plugin is loaded."""
-    return hook in HOOKS.values() or hook in ("chainkit_parts", "chainkit_recipes")
+    return hook in HOOKS.values() or hook in ("chainkit_parts", "chainkit_recipes", "chainkit_views")
 
 
 def check_api(plugin: object) -> None:
@@ -163,3 +163,17 @@ def folders(answer: Any) -> list[Path]:
     if not (isinstance(answer, (list, tuple)) and all(isinstance(folder, Path) for folder in answer)):
         raise PluginError("chainkit_recipes returned something else than a list of Path")
     return list(answer)
+
+
+def views(answer: Any, known: Iterable[str]) -> dict[str, str]:
+    """What ``chainkit_views`` returned, checked: references to functions by names that no other plugin has taken."""
+    if not isinstance(answer, dict):
+        raise PluginError(f"chainkit_views returned a {type(answer).__name__}, not a table of references by name")
+    for name, reference in answer.items():
+        if not (isinstance(name, str) and name.isidentifier() and not name.startswith("_")):
+            raise PluginError(f"chainkit_views: a view is named as a method is, not {name!r}")
+        if not (isinstance(reference, str) and REFERENCE.fullmatch(reference)):
+            raise PluginError(f"chainkit_views: {name!r} is not a reference 'package.module:function'")
+        if name in known:
+            raise PluginError(f"chainkit_views: there is a view {name!r} already")
+    return answer

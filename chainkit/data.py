@@ -149,6 +149,10 @@ class Data:
         splits = {split: Split(values=values) for split, values in given.items() if values is not None}
         return cls("tensors", splits, Unprepared(binary))
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{len(content)} {name}" for name, content in self.splits.items())
+        return f"<Data {self.name}: {splits} examples of shape {'x'.join(map(str, self.shape))}, {self.preparation.words}>"
+
     def __call__(self, split: str) -> Examples:
         """All examples of a split, to estimate something on: ``run.data("test")``."""
         return self.examples(split)
@@ -269,7 +273,7 @@ def _require_labels(what: str, split: Split, classes: int) -> None:
         raise DataError(f"{what} has the label {int(split.labels[index])} at index {index}, where classes are 0..{classes - 1}")
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Examples:
     """A fixed set of examples, each with random numbers of its own.
 
@@ -294,6 +298,9 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} {self.split} examples of {self.data.name}, seed {self.seed}>"
 
     def source(self, index: Tensor, *place: int | str, rows: int = 1) -> Rows:
         """Random numbers for some of the examples.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chainkit.process import ForwardProcess
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Estimate:
     """A number with all that is needed to publish it.
 
@@ -67,6 +67,10 @@ class Estimate:
     details: Mapping[str, Any] = attrs.field(factory=dict)
     curves: tuple[Curve, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        error = "" if self.error is None else f" ± {self.error:.2g}"
+        return f"<Estimate {self.name}: {self.value:.5g}{error} {self.unit}, {self.examples} {self.split} examples>"
 
     @property
     def error(self) -> float | None:

@@ -98,6 +98,15 @@ def chainkit_recipes() -> list[Path]:
 
 
 @hookspec
+def chainkit_views() -> dict[str, str]:
+    """Ways to look at a run, which notebooks call as methods of ``run.show``.
+
+    By name, each a reference ``package.module:function`` that is imported when it is used. The function takes the
+    :class:`~chainkit.run.Run` first; the first line of its docstring is what ``run.show`` prints beside the name.
+    """
+
+
+@hookspec
 def chainkit_commands(group: click.Group) -> None:
     """Adds commands to the command line.
 

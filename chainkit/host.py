@@ -45,6 +45,7 @@ class Host:
         plugins: A record of every plugin, the missing ones too.
         observers: Records of the objects that watch the present run.
         recipes: Folders of recipes, by the plugin that ships them.
+        views: References to ways to look at a run, by name, with the plugin that provides each.
     """
 
     def __init__(self, strict: bool = False, tracing: bool = False) -> None:
@@ -56,6 +57,7 @@ class Host:
         self.observers: list[Plugin] = []
         self.registry = Registry(self.plugins)
         self.recipes: list[tuple[Plugin, Path]] = []
+        self.views: dict[str, tuple[Plugin, str]] = {}
 
     def add(self, plugin: object, name: str, *, distribution: str = "", version: str = "") -> Plugin:
         """Loads an object or module as a plugin, as if an entry point had named it.
@@ -118,6 +120,8 @@ class Host:
                 self.registry.add(record, kind, component)
                 record.components.append(f"{kind}:{component.name}")
         self.recipes += [(record, folder) for folder in contract.folders(answers.get("chainkit_recipes", []))]
+        found = contract.views(answers.get("chainkit_views", {}), self.views)
+        self.views |= {name: (record, reference) for name, reference in found.items()}
 
     def _registered(self, caller: pluggy.HookCaller, id: str, plugin: object) -> Any:
         own = [impl for impl in caller.get_hookimpls() if impl.plugin is plugin]

@@ -33,6 +33,7 @@ from chainkit.states import map_state
 from chainkit.statistics import recompute_statistics
 from chainkit.training import Trainer, load_tensors, module_tensors
 from chainkit.unfinished import Unfinished
+from chainkit.views import Views
 
 
 class Run:
@@ -78,6 +79,11 @@ class Run:
     def record(self) -> RunRecord:
         """What its directory tells by now: settings, versions, logged metrics, figures and pictures."""
         return read_record(self.path)
+
+    @property
+    def show(self) -> Views:
+        """What plugins can show of it, as methods: ``run.show.chain()``."""
+        return Views(self)
 
     @property
     def chain(self) -> Chain:

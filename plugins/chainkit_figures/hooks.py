@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 chainkit_api = (1, 1)
 
+VIEWS = (
+    "samples",
+    "means",
+    "chain",
+    "nearest",
+    "walk",
+    "reconstructions",
+    "prior",
+    "drift",
+    "inpaint",
+    "training",
+    "training_walk",
+    "curves",
+)
+
 _told: set[Path] = set()
 """Runs that were told that nothing can be drawn, so that it is said once."""
 
@@ -38,6 +53,12 @@ def _can_draw(run: Run) -> bool:
 def chainkit_commands(group: click.Group) -> None:
     """``chainkit inpaint``."""
     group.add_command(LazyCommand("inpaint", "chainkit_figures.command:inpaint", "Complete known halves of examples of a run's data."))
+
+
+@chainkit.hookimpl
+def chainkit_views() -> dict[str, str]:
+    """Every picture as a method of ``run.show``."""
+    return {name: f"chainkit_figures.views:{name}" for name in VIEWS}
 
 
 @chainkit.hookimpl

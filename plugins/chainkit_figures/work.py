@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,6 +14,9 @@ from chainkit.opening import open_run
 from chainkit.packages import imported
 from chainkit.random import seeded
 from chainkit.run import Run
+
+if TYPE_CHECKING:
+    from chainkit_figures.inpainting import Completions
 
 
 @attrs.frozen(kw_only=True)
@@ -34,11 +37,11 @@ class Asked:
     known: str
     count: int
     completions: int
-    split: str | None
-    steps: int | None
-    hold: Any
-    means: bool
-    seed: int
+    split: str | None = None
+    steps: int | None = None
+    hold: Any = None
+    means: bool = False
+    seed: int = 0
 
 
 def inpaint(host: Host, path: Path, asked: Asked, device: str | None) -> None:
@@ -73,27 +76,37 @@ def draw(run: Run, asked: Asked) -> Path:
         DataError: There is no such split, or the mask cannot be used.
     """
     from chainkit_figures.draw import data_range
-    from chainkit_figures.inpainting import complete, drawn_completions
+    from chainkit_figures.inpainting import drawn_completions
+
+    split, found = completed(run, asked)
+    run.say(f"{len(found.origin)} {split} examples, {asked.known} known, {asked.completions} each: {found.words}")
+    file = run.path / "pictures" / f"inpaint-{Path(asked.known).stem}{'-means' * asked.means}.png"
+    file.parent.mkdir(exist_ok=True)
+    drawn_completions(found, *data_range(run.data)).save(file)
+    return file
+
+
+def completed(run: Run, asked: Asked) -> tuple[str, Completions]:
+    """Completes examples of a run's data; arguments and errors are those of :func:`draw`.
+
+    Returns:
+        The split that the examples are from, and their completions.
+    """
+    from chainkit_figures.inpainting import complete
     from chainkit_figures.known import known_mask
 
     run.check_steps(asked.steps, "--steps")
     mask = known_mask(asked.known, run.data.shape).to(run.device)
     examples = run.data.examples(asked.split or run.recipe.evaluate.split, asked.count, seed=asked.seed, device=run.device)
-    source, steps = seeded(run.device, asked.seed, "inpainting"), asked.steps or run.recipe.sample.steps
-    batch = next(examples.batches(asked.count))
     found = complete(
         run.chain,
         run.process,
-        batch,
+        next(examples.batches(asked.count)),
         mask,
         completions=asked.completions,
-        steps=steps,
+        steps=asked.steps or run.recipe.sample.steps,
         hold=asked.hold,
         means=asked.means,
-        source=source,
+        source=seeded(run.device, asked.seed, "inpainting"),
     )
-    run.say(f"{len(examples)} {examples.split} examples, {asked.known} known, {asked.completions} each: {found.words}")
-    file = run.path / "pictures" / f"inpaint-{Path(asked.known).stem}{'-means' * asked.means}.png"
-    file.parent.mkdir(exist_ok=True)
-    drawn_completions(found, *data_range(run.data)).save(file)
-    return file
+    return examples.split, found

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import signal
+import sys
 import types
 from pathlib import Path
 from typing import Annotated, Any
@@ -191,6 +192,22 @@ def test_chainkit_recipes(tmp_path, capsys, monkeypatch):
     assert main(["check", "tiny_shipped"]) == 0
     assert main(["recipes", "ls"]) == 0
     assert "tiny_shipped" in capsys.readouterr().out
+
+
+def test_chainkit_views(tmp_path, monkeypatch):
+    def updates(run, times=1):
+        """Updates, several times over."""
+        return times * run.update
+
+    monkeypatch.setitem(sys.modules, "my_views", types.SimpleNamespace(updates=updates))
+    views = types.SimpleNamespace(chainkit_api=(1, 1), chainkit_views=chainkit.hookimpl(lambda: {"updates": "my_views:updates"}))
+    run = tiny_run(tmp_path, TINY_RECIPE, host=tiny_host(mine=views))
+    assert run.show.updates(3) == 3 * run.update > 0
+    assert "updates" in dir(run.show)
+    [line] = [line for line in repr(run.show).splitlines() if line.startswith("  updates")]
+    assert line.split() == ["updates(times)", "Updates,", "several", "times", "over."]
+    with pytest.raises(AttributeError, match=r"nothing shows 'update' of a run; did you mean 'updates'"):
+        run.show.update()
 
 
 def test_chainkit_commands(capsys, monkeypatch):

@@ -99,6 +99,10 @@ BROKEN = {
     ),
     "names a kind oddly": (plugin(hook="chainkit_parts", answer={"My kind": []}), "a kind is named with a-z"),
     "has a part that is none": (plugin(hook="chainkit_parts", answer={"lens": ["flat"]}), "lens returned a list with a str in it"),
+    "lists its views": (plugin("flat", hook="chainkit_views"), "chainkit_views returned a list, not a table of references by name"),
+    "names a view oddly": (plugin(hook="chainkit_views", answer={"a view": "package:function"}), "a view is named as a method is"),
+    "hides a view": (plugin(hook="chainkit_views", answer={"_view": "package:function"}), "a view is named as a method is"),
+    "has a view that is no reference": (plugin(hook="chainkit_views", answer={"view": print}), "'view' is not a reference"),
     "has no build": (plugin(schedule(build="nothing")), "neither a function nor a reference"),
 }
 
@@ -115,6 +119,13 @@ def test_components_of_a_plugin_resolve_by_kind_and_name(host: Host) -> None:
     assert host.registry.resolve("schedule", "good:steady").name == "steady"
     [record] = host.plugins
     assert (record.state, record.components, record.hooks) == ("loaded", ["schedule:steady"], ["chainkit_schedules"])
+
+
+def test_two_plugins_cannot_show_different_things_under_one_name(host: Host) -> None:
+    host.add(plugin(hook="chainkit_views", answer={"walk": "one:walk"}), "one")
+    second = host.add(plugin(hook="chainkit_views", answer={"walk": "two:walk"}), "two")
+    assert (second.state, second.reason) == ("broken", "chainkit_views: there is a view 'walk' already")
+    assert {name: (record.id, reference) for name, (record, reference) in host.views.items()} == {"walk": ("one", "one:walk")}
 
 
 def test_a_plugin_may_define_kinds_of_parts_and_others_add_to_them(host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import chainkit
 from chainkit.batch import Batch
 from chainkit.chain import Samples
 from chainkit.cli import main
+from chainkit.errors import RecipeError
 from chainkit.host import load_plugins
 from chainkit.kernel import GaussianKernel, Kernel
 from chainkit.recipe import find_recipe
@@ -96,12 +98,38 @@ def test_no_panel_is_empty(run):
 
 
 @pytest.mark.parametrize("run", ["infusion_digits", "infusion_grid_3x3"], indirect=True)
-def test_samples_drawn_later_draw_the_pictures_again(run, capsys):
-    for path in (run.path / "pictures").glob("*.png"):
-        path.unlink()
-    assert main(["sample", str(run.path), "-n", "5"]) == 0
-    again = {path.stem for path in (run.path / "pictures").glob("*.png")}
+def test_samples_drawn_later_draw_the_pictures_again(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns("*.png"))
+    assert main(["sample", str(copy), "-n", "5"]) == 0
+    again = {path.stem for path in (copy / "pictures").glob("*.png")}
     assert again == RUNS[run.path.name][1] - {"training", "training-walk"}
+
+
+def test_a_notebook_draws_the_same_pictures(run):
+    opened = chainkit.open_run(run.path, reporter=Quiet())
+    expected = RUNS[run.path.name][1]
+    for name in EVERY | {"drift", "nearest", "training-walk", "means"}:
+        method = getattr(opened.show, name.replace("-", "_"))
+        if name not in expected:
+            with pytest.raises(RecipeError, match=run.path.name):
+                method()
+            continue
+        with Image.open(run.path / "pictures" / f"{name}.png") as drawn:
+            assert method().words == drawn.text["Description"]
+
+
+@pytest.mark.parametrize("run", ["infusion_digits"], indirect=True)
+def test_a_notebook_is_told_what_can_be_shown(run):
+    opened = chainkit.open_run(run.path, reporter=Quiet())
+    assert set(dir(opened.show)) >= {"samples", "chain", "inpaint", "curves"}
+    listed = repr(opened.show)
+    assert "chain(n, steps, seed)" in listed
+    assert "The way of samples from noise to data." in " ".join(listed.split())
+    assert opened.show.chain(4, steps=20, seed=1).title == "From noise to data"
+    assert opened.show.inpaint("top", 2, completions=3).words.startswith("2 rows: an example, its known pixels")
+    with pytest.raises(RecipeError, match="no figure has curves named 'steps'"):
+        opened.show.curves()
 
 
 def test_a_walk_visits_every_state_once_from_noise_to_the_example():

@@ -61,3 +61,11 @@ def test_the_curve_of_training_is_told_by_its_ends(kept):
     metrics = "".join(json.dumps(line) + "\n" for line in lines)
     picture = training_curves(read_record(kept("run", **{"metrics.jsonl": metrics})))
     assert picture.words == "Curves of what was logged while training: loss from 2.50 at update 50 to 0.50 at update 100."
+
+
+def test_a_notebook_is_told_what_data_examples_and_figures_are(estimate):
+    data = chainkit.Data.of(torch.rand(30, 1, 8, 8), test=torch.rand(5, 1, 8, 8))
+    assert repr(data) == "<Data tensors: 30 train, 5 test examples of shape 1x8x8, as it is>"
+    assert repr(data("test")) == "<5 test examples of tensors, seed 0>"
+    assert repr(estimate(-12.3456, 0.5)) == "<Estimate lower bound: -12.346 ± 0.5 nats, 100 test examples>"
+    assert repr(estimate(2.0, None)) == "<Estimate lower bound: 2 nats, 100 test examples>"
