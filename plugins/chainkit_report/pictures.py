@@ -1,7 +1,7 @@
 """Pictures of a run inside a page, with the words that were drawn into their files.
 
-A PNG file carries texts. ``Title`` becomes the caption and ``Description`` the words for those who
-do not see the picture, so that whoever draws a picture, of any plugin, says what it shows.
+A PNG file carries texts. ``Title`` and ``Description`` become the caption, the latter also the words
+for those who do not see the picture, so that whoever draws a picture, of any plugin, says what it shows.
 """
 
 from __future__ import annotations
@@ -82,16 +82,18 @@ def _text(kind: bytes, data: bytes) -> tuple[str, str]:
 def shown(picture: Picture) -> Html:
     """A picture with its caption, inside the page."""
     plain = picture.name.replace("-", " ").replace("_", " ")
-    title = picture.texts.get("Title") or plain
+    title, words = picture.texts.get("Title") or plain, picture.texts.get("Description")
     image = element(
         "img",
         src=f"data:image/png;base64,{base64.b64encode(picture.content).decode()}",
-        alt=picture.texts.get("Description") or f"Picture {plain} of this run",
+        alt=words or f"Picture {plain} of this run",
         width=picture.width,
         height=picture.height,
     )
     wide = {"class_": "wide"} if picture.width > WIDE * picture.height else {}
-    return element("figure", image, element("figcaption", title), **wide)
+    # Those who hear the page have heard the words in place of the picture.
+    seen = [element("span", words, aria_hidden="true")] if words else []
+    return element("figure", image, element("figcaption", element("b", title), *seen), **wide)
 
 
 def gallery(paths: Sequence[Path]) -> Html:

@@ -137,6 +137,7 @@ def test_pictures_lie_in_the_page_with_the_words_of_their_files(full):
         "Picture training of this run",
         "Picture samples epoch 0001 of this run",
     ]
+    assert Page(run_page(read_record(full))).texts("figcaption")[0] == "SamplesA grid of 64 digits"
     assert all(attributes["src"].startswith("data:image/png;base64,iVBOR") for attributes in images)
     assert {(attributes["width"], attributes["height"]) for attributes in images} == {("20", "10")}
 
