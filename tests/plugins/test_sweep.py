@@ -394,7 +394,7 @@ def test_a_stopped_sweep_is_finished_by_the_same_command(tiny, tmp_path):
     assert f"continue with `chainkit resume {out}" in log.read_text()
     assert not (out / "steps=2_seed=0").exists()
     assert main(words) == 0
-    assert "continuing" in log.read_text()
+    assert log.read_text().count("continuing ") + log.read_text().count("training from the start") == 2
     assert set(json.loads((out / "results.json").read_text())["states"].values()) == {"finished"}
 
 
