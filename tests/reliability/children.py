@@ -113,6 +113,7 @@ def start(words: Sequence[str], output: Path, before: Callable[[], object] = lam
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    output.write_text("")  # a child that is killed at once makes none
     pid = os.fork()
     if not pid:
         _become(words, output, before)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,12 @@ def test_another_byte_a_leftover_and_another_exit_code_are_found(tool, tmp_path)
     assert whole.fault(tmp_path, ended) == "it differs in metrics.jsonl"
     (tmp_path / "checkpoints" / ".2.tmp").mkdir()
     assert "checkpoints/.2.tmp" in whole.fault(tmp_path, ended)
+
+
+def test_a_child_that_is_killed_before_it_begins_has_said_nothing(tool, tmp_path):
+    child = tool("children").start(["--version"], tmp_path / "said.txt", signal.pause)
+    child.kill()
+    assert child.wait() == tool("children").Ended(137, "")
 
 
 def test_every_damage_changes_the_content(tool):
