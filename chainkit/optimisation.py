@@ -71,7 +71,7 @@ class Optimisers:
     def apply(self, name: str, loss: Tensor | None = None) -> float:
         """Clips the gradient of a set, updates its parameters and forgets the gradient.
 
-        The loss, the norm of the gradient and the largest parameter are read from the device at once.
+        The loss and the norm of the gradient are read from the device at once.
 
         Arguments:
             name: The set.
@@ -81,39 +81,30 @@ class Optimisers:
             The loss; 0 without one.
 
         Raises:
-            NonFiniteError: One of the three is not finite; nothing is updated.
+            NonFiniteError: One of the two is not finite; nothing is updated.
         """
         optimizer, parameters = self.optimizers[name], self.sets[name]
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-        value = self._read(name, torch.zeros_like(norm) if loss is None else loss, norm)
+        numbers = torch.stack([torch.zeros_like(norm) if loss is None else loss.detach().to(norm), norm]).tolist()
+        for number, words in zip(numbers, ("the loss of {} is {}", "the gradient of {} has norm {}"), strict=True):
+            if not math.isfinite(number):
+                raise NonFiniteError(words.format(name, number))
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return value
-
-    def _read(self, name: str, loss: Tensor, norm: Tensor) -> float:
-        parameters = [parameter.detach() for parameter in self.sets[name]]
-        size = torch.nn.utils.get_total_norm(parameters)
-        numbers = torch.stack([number.detach().double().to(size.device) for number in (loss, norm, size)]).tolist()
-        if not math.isfinite(numbers[2]):
-            # Squares overflow before parameters do. On a CPU the largest takes ten times as long to find.
-            numbers[2] = torch.nn.utils.get_total_norm(parameters, math.inf).item()
-        words = ("the loss of {} is {}", "the gradient of {} has norm {}", "the largest parameter of {} is {}")
-        for number, text in zip(numbers, words, strict=True):
-            if not math.isfinite(number):
-                raise NonFiniteError(text.format(name, number))
         return float(numbers[0])
 
     def require_finite(self) -> None:
-        """Makes sure that the parameters are finite after the last update.
+        """Makes sure that the parameters are finite.
 
         Raises:
             NonFiniteError: One is not.
         """
-        for name in self.sets:
-            zero = torch.zeros(())
-            self._read(name, zero, zero)
+        for name, parameters in self.sets.items():
+            largest = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters], math.inf).item()
+            if not math.isfinite(largest):
+                raise NonFiniteError(f"the largest parameter of {name} is {largest}")
 
     def forget_gradients(self) -> None:
         """Drops the gradients of all sets."""

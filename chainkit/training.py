@@ -75,6 +75,7 @@ class Trainer:
         self.progress = Progress()
         self.one_by_one: str | None = None
         self._stacked: Stacked | None = None
+        self._before = Snapshot(model, optimisers)
         averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
         self.average = None if averaging is None else AveragedModel(model, multi_avg_fn=averaging)
 
@@ -124,7 +125,8 @@ class Trainer:
     def _update(self, batches: tuple[Tensor, ...]) -> _Descent:
         self.model.train()
         self.optimisers.scale_rates(self.decay(self.progress.update, self.total_updates))
-        before = Snapshot(self.model, self.optimisers)
+        before = self._before
+        before.begin()
         try:
             descent = self._descend(batches, before, self._losses)
         except NonFiniteError as error:
