@@ -10,6 +10,7 @@ import importlib
 import io
 import json
 import os
+import platform
 import signal
 import sys
 from collections.abc import Sequence
@@ -153,6 +154,7 @@ def serve(cases: Sequence[Case], results: Path) -> None:
     os.environ["MPLCONFIGDIR"] = str(results.parent / "matplotlib")
     for name in ("matplotlib.figure", "torchvision.datasets"):
         importlib.import_module(name)
+    platform.platform()  # asks uname, once
     sys.dont_write_bytecode = True
     watch = Watch()
     for case in cases:

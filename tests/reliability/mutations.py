@@ -90,7 +90,8 @@ def spoilt_tables(random: Random, tables: dict[str, Any]) -> str:
 
 
 def _spoil(random: Random, tables: dict[str, Any], path: Path) -> None:
-    parent, key = at(tables, path[:-1]), path[-1]
+    # A copy, since what is put in here may be changed next.
+    parent, key, hostile = at(tables, path[:-1]), path[-1], copy.deepcopy(random.choice(HOSTILE))
     way = random.randrange(8)
     if way == 0:
         del parent[key]
@@ -99,15 +100,13 @@ def _spoil(random: Random, tables: dict[str, Any], path: Path) -> None:
     elif way == 2:
         parent[key] = copy.deepcopy(at(tables, random.choice(list(places(tables)))))
     elif way == 3 and isinstance(parent, dict):
-        parent[random.choice(("x", "", "type", "\x1b[31m", "a b", "\n", "__class__", "__init__", "self", "\u00e9"))] = random.choice(
-            HOSTILE
-        )
+        parent[random.choice(("x", "", "type", "\x1b[31m", "a b", "\n", "__class__", "__init__", "self", "\u00e9"))] = hostile
     elif way == 4 and isinstance(parent.get(key) if isinstance(parent, dict) else None, str):
         parent[key] = typo(random, parent[key])
     elif way == 5:
         parent[key] = nested(random.choice((2, 10, 31, 40, 90)), random.choice(("list", "table")))
     else:
-        parent[key] = random.choice(HOSTILE)
+        parent[key] = hostile
 
 
 def spoilt_bytes(random: Random, content: bytes) -> bytes:
