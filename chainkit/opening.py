@@ -10,6 +10,7 @@ from chainkit.recipe import read_recipe
 from chainkit.reporting import Reporter
 from chainkit.run import Run
 from chainkit.run_directory import RunDirectory
+from chainkit.saving import load_final
 
 
 def open_run(path: str | Path, *, host: Host | None = None, reporter: Reporter | None = None, device: str | None = None) -> Run:
@@ -25,7 +26,7 @@ def open_run(path: str | Path, *, host: Host | None = None, reporter: Reporter |
         CheckpointError: The directory is not that of an ended run, or is damaged.
     """
     run = prepare_run(RunDirectory(Path(path)), host or load_plugins(), reporter, device)
-    run.load_final()
+    load_final(run)
     return run
 
 

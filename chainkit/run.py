@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from chainkit.build import Model, build_data, build_model, build_part, choose_device, import_builders
-from chainkit.bundle import as_written, read_bundle, write_bundle
 from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
 from chainkit.data import Data
 from chainkit.distributed import current, lead
-from chainkit.errors import CheckpointError, RecipeError
+from chainkit.errors import RecipeError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import to_json, write_evaluation
-from chainkit.files import remove
 from chainkit.host import Host
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
-from chainkit.progress import Progress
 from chainkit.random import seeded
 from chainkit.recipe.schema import Recipe
 from chainkit.reporting import Reporter
@@ -31,7 +27,7 @@ from chainkit.run_directory import RunDirectory
 from chainkit.run_record import RunRecord, read_record
 from chainkit.states import map_state
 from chainkit.statistics import recompute_statistics
-from chainkit.training import Trainer, load_tensors, module_tensors
+from chainkit.training import Trainer
 from chainkit.unfinished import Unfinished
 from chainkit.views import Views
 
@@ -170,119 +166,6 @@ class Run:
         with ExitStack() as stack:
             lead(lambda: stack.enter_context(self.directory.locked()))
             yield
-
-    def save_checkpoint(self) -> Path:
-        """Writes a checkpoint named after the update and drops the oldest beyond those to be kept."""
-        return lead(self._save)
-
-    def _save(self) -> Path:
-        groups, state = self.trainer.state()
-        state |= {"metrics_size": self.metrics.size(), "plugins": self._plugin_states()}
-        path = self.directory.checkpoints / f"{self.update:08d}"
-        write_bundle(path, groups, state)
-        keep = {path.name, self.trainer.progress.best_checkpoint}
-        older = [old for old in self.directory.saved() if old.name not in keep]
-        for old in older[: max(0, len(older) - self.recipe.train.checkpoints + 1)]:
-            remove(old)
-        return path
-
-    def _plugin_states(self) -> dict[str, Any]:
-        answers = self.host.call("chainkit_checkpoint_save", run=self)
-        return {plugin: answer for plugin, answer in answers.items() if answer is not None}
-
-    def restore(self) -> bool:
-        """Continues where the run stopped: at the end of its training or from the newest sound checkpoint.
-
-        Every damaged checkpoint is named.
-
-        Returns:
-            Whether there was anything to continue from.
-
-        Raises:
-            CheckpointError: There are checkpoints, and none is sound.
-        """
-        if self.directory.final.is_dir():
-            try:
-                state = self.load_final()
-            except CheckpointError as error:
-                self.say(f"skipped damaged final weights: {error}")
-            else:
-                self.tell("chainkit_checkpoint_load", state=state)
-                return True
-        path, complaints = lead(self.directory.latest_sound)
-        for complaint in complaints:
-            self.say(f"skipped a damaged checkpoint: {complaint}")
-        if path is None:
-            lead(lambda: self.metrics.cut(0))
-            if self.recipe.train.start is not None:
-                self._start_from(RunDirectory(Path(self.recipe.train.start)))
-            return False
-        groups, state = read_bundle(path)
-        with as_written(path):
-            kept = {**state["plugins"]}
-            self.trainer.restore(groups, state)
-            lead(lambda: self.metrics.cut(state["metrics_size"]))
-        self.tell("chainkit_checkpoint_load", state=kept)
-        self.weights = f"weights of update {self.update}"
-        return True
-
-    def _start_from(self, other: RunDirectory) -> None:
-        """Takes the weights of another run's chain and process; what its objective owns stays there."""
-        if not other.final.is_dir():
-            raise CheckpointError(f"train.start: {other.path} is no run that has ended")
-        groups, state = read_bundle(other.final)
-        tensors = {name: tensor for name, tensor in groups["model"].items() if name.startswith(("chain.", "process."))}
-        for model in (self.model, self.trainer.reported):
-            load_tensors(torch.nn.ModuleDict({"chain": model.chain, "process": model.process}), tensors)
-        self.say(f"starting from the {state['weights']} of {other.path}")
-
-    def conclude(self) -> None:
-        """Takes the weights to be reported, recomputes their statistics and writes them to ``final``.
-
-        They are the averaged weights where an average is kept, of the best validation where there was one.
-        """
-        plugins = lead(self._plugin_states)
-        chosen = " (best validation)" if self._take_best() else ""
-        kind = "averaged (EMA) weights" if self.trainer.average is not None else "weights"
-        self.model = self.trainer.reported
-        self.recompute_statistics(self.model)
-        self.weights = f"{kind} of update {self.update}{chosen}"
-        self.finished = True
-        state = {"weights": self.weights, "update": self.update, "epoch": self.epoch, "plugins": plugins}
-        lead(lambda: write_bundle(self.directory.final, {"model": module_tensors(self.model)}, state))
-
-    def _take_best(self) -> bool:
-        """Goes back to the best validation; where its checkpoint is damaged, that is said and the last weights stay."""
-        best = self.trainer.progress.best_checkpoint
-        if best is None or best == f"{self.update:08d}":
-            return best is not None
-        try:
-            groups, state = read_bundle(self.directory.checkpoints / best)
-            with as_written(self.directory.checkpoints / best):
-                self.trainer.restore(groups, state)
-        except CheckpointError as error:
-            self.say(f"the checkpoint of the best validation is damaged, the last weights take its place: {error}")
-            return False
-        return True
-
-    def load_final(self) -> dict[str, Any]:
-        """Takes the weights that an ended run reports.
-
-        Returns:
-            What plugins kept with them.
-
-        Raises:
-            CheckpointError: They are absent or damaged.
-        """
-        if not self.directory.final.is_dir():
-            raise CheckpointError(f"{self.path}: training has not ended; continue it with `chainkit resume {self.path}`")
-        groups, state = read_bundle(self.directory.final)
-        with as_written(self.directory.final):
-            kept, weights = {**state.get("plugins", {})}, str(state["weights"])
-            progress = Progress(update=state["update"], epoch=state["epoch"])
-            load_tensors(self.model, groups["model"])
-        self.trainer.progress, self.weights, self.finished = progress, weights, True
-        return kept
 
     def sample(
         self,

@@ -24,6 +24,7 @@ from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
 from chainkit.run import Run
 from chainkit.run_directory import RunDirectory, describe_environment
+from chainkit.saving import conclude, restore, save_checkpoint
 from chainkit.sharing import poll_together, require_same, require_shareable
 from chainkit.training import module_tensors
 from chainkit.unfinished import estimated
@@ -89,7 +90,7 @@ class Session:
                 run.tell("chainkit_run_start")
                 if not run.finished:
                     self._train()
-                    run.conclude()
+                    conclude(run)
                 lead(self._show_samples)
                 figures = run.evaluate()
                 run.tell("chainkit_estimates", estimates=figures)
@@ -126,7 +127,7 @@ class Session:
 
     def _restore(self) -> None:
         run = self.run
-        restored = run.restore()
+        restored = restore(run)
         if run.finished:
             run.say(f"{run.path} is trained ({run.weights}); sampling and evaluating it")
         elif restored:
@@ -151,7 +152,7 @@ class Session:
                     self._after_update(loss)
                 going = self._epoch_open or not self.trainer.done
         except Interrupted:
-            run.save_checkpoint()
+            save_checkpoint(run)
             raise
         if self.trainer.progress.losses:
             self._log()
@@ -160,7 +161,7 @@ class Session:
     def _save_last(self) -> None:
         update = self.trainer.progress.update
         if update > self._first and not (self.run.directory.checkpoints / f"{update:08d}").is_dir():
-            self.run.save_checkpoint()
+            save_checkpoint(self.run)
 
     def _require_shareable(self) -> None:
         settings, size = self.trainer.settings, len(self.run.data.split("train"))
@@ -205,7 +206,7 @@ class Session:
         self.trainer.progress.closed = epoch
         run.tell("chainkit_epoch_end")
         if improved or epoch % recipe.train.checkpoint_every == 0 or self.trainer.done:
-            run.save_checkpoint()
+            save_checkpoint(run)
 
     def _draw(self) -> None:
         self.run.recompute_statistics(self.trainer.reported)

@@ -86,13 +86,13 @@ class Point:
         chainkit, path = str(Path(sys.executable).parent / "chainkit"), folder / self.name
         if (path / "resolved.toml").exists():
             return [chainkit, "resume", str(path)]
-        estimators = ", ".join("{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) + "}" for part in self.estimators())
+        parts = (", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) for part in self.estimators())
         settings = {
             "seed": self.seed,
             "chain.steps": self.steps,
             "train.batch_size": BATCH,
             "train.max_updates": self.updates(budget),
-            "evaluate.estimators": f"[{estimators}]",
+            "evaluate.estimators": f"[{', '.join(f'{{{part}}}' for part in parts)}]",
         }
         given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         return [chainkit, "run", str(HERE / "chain_length" / f"{self.method}.toml"), "--out", str(path), *given]

@@ -17,6 +17,7 @@ from chainkit.evaluation import from_json, to_json
 from chainkit.host import load_plugins
 from chainkit.interrupt import handling_signals, poll
 from chainkit.reporting import Reporter
+from chainkit.saving import load_final
 from chainkit.session import Session, new_run
 from chainkit_estimators import samples
 
@@ -184,7 +185,7 @@ def test_what_was_kept_is_not_taken_for_another_evaluation(opened, monkeypatch):
     opened.evaluate(parts(opened.host)[:1], seed=5)
     assert counted.calls == 3
     assert sorted(opened.directory.evaluating.iterdir()) == kept
-    opened.load_final()
+    load_final(opened)
     opened.evaluate(parts(opened.host), seed=5)
 
 

@@ -20,6 +20,7 @@ from chainkit.errors import ChainkitError, Interrupted, PluginError
 from chainkit.opening import prepare_run
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory
+from chainkit.saving import save_checkpoint
 from chainkit.session import Session, new_run
 from chainkit.testing import TINY_RECIPE, tiny_host
 from chainkit.testing.tiny import TinyPrior
@@ -146,7 +147,7 @@ def test_a_plugin_that_fails_in_a_hook_that_its_hook_led_to_is_dropped_once(tmp_
 
         @chainkit.hookimpl
         def chainkit_run_start(self, run):
-            run.save_checkpoint()
+            save_checkpoint(run)
             raise ValueError("outer")
 
         @chainkit.hookimpl

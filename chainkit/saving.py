@@ -1,0 +1,140 @@
+"""What a run keeps of its training: checkpoints, the weights that it reports, and how to go on from either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from chainkit.bundle import as_written, read_bundle, write_bundle
+from chainkit.distributed import lead
+from chainkit.errors import CheckpointError
+from chainkit.files import remove
+from chainkit.progress import Progress
+from chainkit.run_directory import RunDirectory
+from chainkit.training import load_tensors, module_tensors
+
+if TYPE_CHECKING:
+    from chainkit.run import Run
+
+
+def save_checkpoint(run: Run) -> Path:
+    """Writes a checkpoint named after the update and drops the oldest beyond those to be kept."""
+    return lead(lambda: _save(run))
+
+
+def _save(run: Run) -> Path:
+    groups, state = run.trainer.state()
+    state |= {"metrics_size": run.metrics.size(), "plugins": _plugin_states(run)}
+    path = run.directory.checkpoints / f"{run.update:08d}"
+    write_bundle(path, groups, state)
+    keep = {path.name, run.trainer.progress.best_checkpoint}
+    older = [old for old in run.directory.saved() if old.name not in keep]
+    for old in older[: max(0, len(older) - run.recipe.train.checkpoints + 1)]:
+        remove(old)
+    return path
+
+
+def _plugin_states(run: Run) -> dict[str, Any]:
+    answers = run.host.call("chainkit_checkpoint_save", run=run)
+    return {plugin: answer for plugin, answer in answers.items() if answer is not None}
+
+
+def restore(run: Run) -> bool:
+    """Continues where the run stopped: at the end of its training or from the newest sound checkpoint.
+
+    Every damaged checkpoint is named.
+
+    Returns:
+        Whether there was anything to continue from.
+
+    Raises:
+        CheckpointError: There are checkpoints, and none is sound.
+    """
+    if run.directory.final.is_dir():
+        try:
+            state = load_final(run)
+        except CheckpointError as error:
+            run.say(f"skipped damaged final weights: {error}")
+        else:
+            run.tell("chainkit_checkpoint_load", state=state)
+            return True
+    path, complaints = lead(run.directory.latest_sound)
+    for complaint in complaints:
+        run.say(f"skipped a damaged checkpoint: {complaint}")
+    if path is None:
+        lead(lambda: run.metrics.cut(0))
+        if run.recipe.train.start is not None:
+            _start_from(run, RunDirectory(Path(run.recipe.train.start)))
+        return False
+    groups, state = read_bundle(path)
+    with as_written(path):
+        kept = {**state["plugins"]}
+        run.trainer.restore(groups, state)
+        lead(lambda: run.metrics.cut(state["metrics_size"]))
+    run.tell("chainkit_checkpoint_load", state=kept)
+    run.weights = f"weights of update {run.update}"
+    return True
+
+
+def _start_from(run: Run, other: RunDirectory) -> None:
+    """Takes the weights of another run's chain and process; what its objective owns stays there."""
+    if not other.final.is_dir():
+        raise CheckpointError(f"train.start: {other.path} is no run that has ended")
+    groups, state = read_bundle(other.final)
+    tensors = {name: tensor for name, tensor in groups["model"].items() if name.startswith(("chain.", "process."))}
+    for model in (run.model, run.trainer.reported):
+        load_tensors(torch.nn.ModuleDict({"chain": model.chain, "process": model.process}), tensors)
+    run.say(f"starting from the {state['weights']} of {other.path}")
+
+
+def conclude(run: Run) -> None:
+    """Takes the weights to be reported, recomputes their statistics and writes them to ``final``.
+
+    They are the averaged weights where an average is kept, of the best validation where there was one.
+    """
+    plugins = lead(lambda: _plugin_states(run))
+    chosen = " (best validation)" if _take_best(run) else ""
+    kind = "averaged (EMA) weights" if run.trainer.average is not None else "weights"
+    run.model = run.trainer.reported
+    run.recompute_statistics(run.model)
+    run.weights = f"{kind} of update {run.update}{chosen}"
+    run.finished = True
+    state = {"weights": run.weights, "update": run.update, "epoch": run.epoch, "plugins": plugins}
+    lead(lambda: write_bundle(run.directory.final, {"model": module_tensors(run.model)}, state))
+
+
+def _take_best(run: Run) -> bool:
+    """Goes back to the best validation; where its checkpoint is damaged, that is said and the last weights stay."""
+    best = run.trainer.progress.best_checkpoint
+    if best is None or best == f"{run.update:08d}":
+        return best is not None
+    try:
+        groups, state = read_bundle(run.directory.checkpoints / best)
+        with as_written(run.directory.checkpoints / best):
+            run.trainer.restore(groups, state)
+    except CheckpointError as error:
+        run.say(f"the checkpoint of the best validation is damaged, the last weights take its place: {error}")
+        return False
+    return True
+
+
+def load_final(run: Run) -> dict[str, Any]:
+    """Takes the weights that an ended run reports.
+
+    Returns:
+        What plugins kept with them.
+
+    Raises:
+        CheckpointError: They are absent or damaged.
+    """
+    if not run.directory.final.is_dir():
+        raise CheckpointError(f"{run.path}: training has not ended; continue it with `chainkit resume {run.path}`")
+    groups, state = read_bundle(run.directory.final)
+    with as_written(run.directory.final):
+        kept, weights = {**state.get("plugins", {})}, str(state["weights"])
+        progress = Progress(update=state["update"], epoch=state["epoch"])
+        load_tensors(run.model, groups["model"])
+    run.trainer.progress, run.weights, run.finished = progress, weights, True
+    return kept
