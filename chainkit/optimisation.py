@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainkit.errors import NonFiniteError, RecipeError
+from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 
 DEFAULT = "model"
 
@@ -46,6 +46,7 @@ class Optimisers:
         self.clip_norm = clip_norm
         self.optimizers = {name: factories[name](parameters) for name, parameters in self.sets.items()}
         self._rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
+        self._untried: set[str] = set()
 
     def parameters(self, name: str | None) -> list[nn.Parameter]:
         """The parameters that a loss of this set reaches.
@@ -82,6 +83,7 @@ class Optimisers:
 
         Raises:
             NonFiniteError: One of the two is not finite; nothing is updated.
+            CheckpointError: The first step after ``restore`` finds that the state does not fit the parameters.
         """
         optimizer, parameters = self.optimizers[name], self.sets[name]
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
@@ -91,9 +93,19 @@ class Optimisers:
                 raise NonFiniteError(words.format(name, number))
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
-        optimizer.step()
+        self._step(name)
         optimizer.zero_grad(set_to_none=True)
         return float(numbers[0])
+
+    def _step(self, name: str) -> None:
+        try:
+            self.optimizers[name].step()
+        except RuntimeError as error:
+            # Only the optimiser knows of which shapes its state has to be.
+            if name in self._untried and not isinstance(error, torch.OutOfMemoryError):
+                raise CheckpointError(f"the checkpoint does not fit the recipe: the optimiser of {name} cannot use it ({error})") from error
+            raise
+        self._untried.discard(name)
 
     def require_finite(self) -> None:
         """Makes sure that the parameters are finite.
@@ -130,3 +142,4 @@ class Optimisers:
             states[name].setdefault(int(index), {})[key] = value.clone() if isinstance(value, Tensor) else value
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
+        self._untried = set(self.optimizers)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from chainkit.batch import Batch
 from chainkit.build import Model
+from chainkit.distributed import lead
 from chainkit.modes import frozen_statistics
 from chainkit.objective import LocalObjective, Loss
 from chainkit.random import Source
@@ -51,6 +52,7 @@ class Stacked:
         self.chain = model.chain
         self.process = model.process
         self.recorder = Recorder(model.chain.operator, comparing=comparing)
+        self._longest: int | None = None
 
     def losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
         """The losses of ``LocalObjective.losses``, those of a chunk of steps in one.
@@ -82,9 +84,15 @@ class Stacked:
                     raise NotReplayable("the operator was not evaluated at the state of the step")
                 evaluations.clear()
                 drawn.append((transition, found[-1]))
-                if (len(drawn) + 1) * found[-1].bytes > CHUNK_BYTES:
+                if len(drawn) >= self._limit(found[-1]):
                     break
         return drawn
+
+    def _limit(self, evaluation: Evaluation) -> int:
+        """How many steps a chunk holds, the same in all processes: their statistics are those of the same steps."""
+        if self._longest is None:
+            self._longest = lead(lambda: CHUNK_BYTES // max(1, evaluation.bytes))
+        return self._longest
 
     def together(self, drawn: Sequence[Step], batch: Batch) -> Tensor:
         """The losses [B, T] of T steps.

@@ -154,7 +154,7 @@ class Trainer:
 
     def _losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
         if self.progress.stacked is None:
-            self.one_by_one = self._why_one_by_one(batch)
+            self.one_by_one = lead(lambda: self._why_one_by_one(batch))
             self.progress.stacked = self.one_by_one is None
         if not self.progress.stacked:
             return self._single(batch, source)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from chainkit.cli.output import columns, emit, say
-from chainkit.errors import ChainkitError, CheckpointError, RecipeError, RunBusyError
+from chainkit.errors import ChainkitError, CheckpointError, RecipeError
 from chainkit.evaluation import words
-from chainkit.files import write_text
+from chainkit.files import locked, write_text
 from chainkit.host import Host
 from chainkit.interrupt import handling_signals
 from chainkit.packages import imported
@@ -93,7 +91,7 @@ def sweep(sweep: Sweep, jobs: int, figure: str | None, as_json: bool) -> None:
     """
     imported("matplotlib.figure", "pip install matplotlib")
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    with handling_signals(), _alone(sweep.folder):
+    with handling_signals(), locked(sweep.folder):
         sweep.write()
         watch = Watch(sweep)
         try:
@@ -102,17 +100,6 @@ def sweep(sweep: Sweep, jobs: int, figure: str | None, as_json: bool) -> None:
             _conclude(sweep, watch.failed, figure, as_json)
     if watch.failed:
         raise RunsFailed(watch.failed)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the directory of a sweep for this process; the lock goes with the process, however it ends."""
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunBusyError(f"{folder}: in use by another process") from None
-        yield
 
 
 class Watch:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from chainkit.errors import NonFiniteError, RecipeError
+from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 from chainkit.optimisation import DEFAULT, Optimisers, parameter_sets
 
 
@@ -171,3 +171,21 @@ def test_restored_state_is_a_copy(model):
             parameter.grad = torch.ones_like(parameter)
         other.apply(name)
     assert all(torch.equal(kept[name], value) for name, value in tensors.items())
+
+
+def test_a_state_of_other_shapes_is_the_checkpoints_fault_and_later_errors_are_not(model):
+    optimisers = both(model)
+    loss(model).backward()
+    optimisers.apply(DEFAULT)
+    tensors, numbers = optimisers.state()
+    turned = {name: value.T.contiguous() if value.dim() == 2 else value for name, value in tensors.items()}
+    for state, error in ((turned, CheckpointError), (tensors, RuntimeError)):
+        optimisers.restore(state, numbers)
+        if error is RuntimeError:
+            loss(model).backward()
+            optimisers.apply(DEFAULT)
+            for entries in optimisers.optimizers[DEFAULT].state.values():
+                entries["exp_avg"] = torch.ones(7, 5)
+        loss(model).backward()
+        with pytest.raises(error):
+            optimisers.apply(DEFAULT)

@@ -46,7 +46,7 @@ the final weights, every line of `metrics.jsonl`, and `evaluation.json`.
 - A disk that lies about what it has synced, and file systems without `flock`, are outside of all this.
 - What a plugin cannot write (a picture, an event file) is a warning, and the run goes on without that plugin.
 - Images and downloads are kept beside the data that a recipe names, which may lie anywhere.
-- A state of an optimiser that is forged to have another shape is found by the optimiser, if at all.
+- A state of an optimiser that is forged to have another shape is found by the optimiser, in its first step, if at all.
 - SIGHUP is not handled: it ends a process as kill -9 does, and the run resumes as after that.
 
 ## What was found
