@@ -17,9 +17,12 @@ import sklearn.datasets
 import torch
 import torch._dynamo
 
-from chainkit import journal, session
+from chainkit import journal, session, stacking
 from chainkit.cli import main, work
 from chainkit.host import load_plugins
+
+CHUNK_BYTES = 2500
+"""Memory of a chunk of steps: about two of a test's walk, by the rows of one of three processes."""
 
 GRACE = 30.0
 """Seconds that torchrun gives processes to stop."""
@@ -28,7 +31,7 @@ GRACE = 30.0
 def start(arguments: list[str], size: int, log: str) -> list[int]:
     """Forks as many processes, each with a rank, that run a command line; their words go to a file.
 
-    They log every update, and keep every piece of an estimate at once.
+    They log every update, keep every piece of an estimate at once, and take few steps together.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -47,7 +50,7 @@ def _fork(arguments: list[str], environment: dict[str, int], log: str) -> int:
         words = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(words, 1)
         os.dup2(words, 2)
-        session.LOG_EVERY, journal.SECONDS = 1, 0.0
+        session.LOG_EVERY, journal.SECONDS, stacking.CHUNK_BYTES = 1, 0.0, CHUNK_BYTES
         code = main(arguments)
         sys.stdout.flush()
     finally:

@@ -105,6 +105,6 @@ def test_a_missing_tensorboard_is_one_line_before_training(monkeypatch):
 
 @pytest.mark.parametrize("directory", ["../events", "/events", "a/../../events", "a\0b", ""])
 def test_event_files_stay_in_the_run_directory(directory):
-    with pytest.raises(ValueError, match=r"must lie in the run directory|must not be empty"):
+    with pytest.raises(ValueError, match=r"must (lie in the run directory|not be empty)"):
         TensorboardConfig(directory=directory)
     assert TensorboardConfig(directory="events/of this run").directory == "events/of this run"

@@ -75,7 +75,9 @@ def environment(root: Path) -> dict[str, str]:
 
     import chainkit
 
-    git = subprocess.run(["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True)
+    git = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"], capture_output=True, text=True
+    )
     return {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
