@@ -46,9 +46,7 @@ class Gaussian(Mixable, Reparametrised, HasMean):
         return Gaussian(torch.where(where, other.mean, self._mean), torch.where(where, other.variance, self.variance))
 
     def log_prob_elementwise(self, value: Tensor) -> Tensor:
-        return -0.5 * ((value - self._mean).square() / self.variance + self.variance.log() + LOG_2PI)
+        return -0.5 * (torch.addcdiv(self.variance.log(), (value - self._mean).square(), self.variance) + LOG_2PI)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        # The constants of a row are added once, not to each of its elements.
-        doubled = torch.addcdiv(self.variance.log(), (value - self._mean).square(), self.variance).flatten(1)
-        return -0.5 * (doubled.sum(1) + doubled.shape[1] * LOG_2PI)
+        return self.log_prob_elementwise(value).flatten(1).sum(1)

@@ -118,9 +118,6 @@ class Unnormalised(Gaussian):
     def log_prob_elementwise(self, value):
         return super().log_prob_elementwise(value) + 0.1
 
-    def log_prob(self, value):
-        return self.log_prob_elementwise(value).sum(1)
-
 
 class Wider(Gaussian):
     def sample(self, source=None):
@@ -130,9 +127,6 @@ class Wider(Gaussian):
 class Misplaced(Gaussian):
     def log_prob_elementwise(self, value):
         return Gaussian(self.mean + 0.2, self.variance).log_prob_elementwise(value)
-
-    def log_prob(self, value):
-        return self.log_prob_elementwise(value).sum(1)
 
 
 class Attached(Gaussian):

@@ -48,12 +48,12 @@ class Slowed:
 
     def patch(self) -> None:
         """Slows down the process that calls it."""
-        from chainkit import bundle, run
+        from chainkit import bundle, saving
         from chainkit.training import Trainer
 
         for module, name in ((os, "fsync"), (os, "rename"), (os, "replace"), (os, "mkdir"), (bundle, "save_file")):
             setattr(module, name, self._slow(getattr(module, name)))
-        run.write_bundle = self._noting(1, run.write_bundle)
+        saving.write_bundle = self._noting(1, saving.write_bundle)
         Trainer._update = self._counting(Trainer._update)
 
     def _slow(self, function: Callable[..., Any]) -> Callable[..., Any]:

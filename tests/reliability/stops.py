@@ -53,7 +53,7 @@ class Aim:
 
     def patch(self) -> None:
         """Aims at the process that calls it."""
-        from chainkit import run, unfinished
+        from chainkit import run, saving, unfinished
         from chainkit.chain import Chain
         from chainkit.cli import group, work
         from chainkit.session import Session
@@ -66,7 +66,7 @@ class Aim:
         self._before(unfinished.Unfinished, "_estimate", "evaluation")
         self._before(Chain, "sample", "sampling")
         self._before(Trainer, "_update", "")
-        self._before(run, "write_bundle", "write")
+        self._before(saving, "write_bundle", "write")
         self._before(os, "fsync", "sync")
 
     def _before(self, owner: Any, name: str, phase: str) -> None:

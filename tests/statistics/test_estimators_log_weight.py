@@ -1,5 +1,6 @@
 """Lower bound and importance sampling: against exact answers, and their errors against repetition."""
 
+import itertools
 import math
 
 import attrs
@@ -122,7 +123,8 @@ def test_the_curve_starts_at_the_bound_rises_and_ends_at_the_value():
     importance = Importance(walks=1000).estimate(chain(), INFUSION, points())
     curve, sizes, _ = (curve.points for curve in importance.curves)
     assert [walks for walks, _, _ in curve] == [walks for walks, _, _ in sizes] == [1, 3, 10, 30, 100, 300, 1000]
-    assert [value for _, value, _ in curve] == sorted(value for _, value, _ in curve)
+    for (_, value, error), (_, following, _) in itertools.pairwise(curve):
+        assert following > value - 3 * error  # it rises in expectation; the longer estimates have fewer independent groups of walks
     assert [size for _, size, _ in sizes] == sorted(size for _, size, _ in sizes)
     assert sizes[0][1] == pytest.approx(1)
     assert sizes[-1][1] == pytest.approx(importance.effective)

@@ -41,7 +41,7 @@ def hermite(nodes):
 
 
 class Noise:
-    """Gives the numbers of a list wherever a distribution asks for normal or uniform ones."""
+    """Gives the numbers of a list wherever a distribution asks for normal ones or a choice."""
 
     def __init__(self, normals, uniforms):
         self.normals, self.uniforms = list(normals), list(uniforms)
@@ -49,14 +49,14 @@ class Noise:
     def normal(self, like, source=None):
         return torch.full_like(like, self.normals.pop(0), requires_grad=False)
 
-    def uniform(self, like, source=None):
-        return torch.full_like(like, self.uniforms.pop(0), requires_grad=False)
+    def chance(self, like, probability, source=None):
+        return torch.full_like(like, self.uniforms.pop(0) < probability, dtype=torch.bool, requires_grad=False)
 
     @contextlib.contextmanager
     def instead(self):
         with (
             mock.patch("chainkit.distributions.gaussian.normal", self.normal),
-            mock.patch("chainkit.distributions.infused.uniform", self.uniform),
+            mock.patch("chainkit.distributions.gaussian.chance", self.chance),
         ):
             yield self
         assert not self.normals
@@ -72,10 +72,10 @@ def noises(case, nodes):
 
 
 def infused_draw(nodes, t):
-    """The t-th draw of an infusion: the model's noise or the target's, as a uniform number below or above the rate says."""
-    rate = 0.15 + 0.25 * t
-    infused = [((0.0, place), (0.0,), rate * weight) for place, weight in nodes]
-    return infused + [((place, 0.0), (1 - 1e-9,), (1 - rate) * weight) for place, weight in nodes]
+    """The t-th draw of an infusion: its noise, which is the model's or the target's as a uniform number below or above the rate says."""
+    rate = round((0.15 + 0.25 * t) * 2**16) / 2**16
+    infused = [((place,), (0.0,), rate * weight) for place, weight in nodes]
+    return infused + [((place,), (1 - 1e-9,), (1 - rate) * weight) for place, weight in nodes]
 
 
 def paths(case):
