@@ -9,7 +9,7 @@ was trained with.
 
 ``python docs/studies/chain_length.py [--folder FOLDER]`` makes one ordinary run for each method,
 length and training seed, in FOLDER; what is there already is not made again, so that it can be
-stopped at any time. It then writes ``docs/records/chain_length.json`` and ``docs/chain_length.md``
+stopped at any time. It then writes ``docs/records/studies/chain_length.json`` and ``docs/chain_length.md``
 from whatever is finished.
 """
 
@@ -27,7 +27,7 @@ from typing import Any
 import attrs
 
 HERE = Path(__file__).parent
-RECORD, PAGE = HERE.parent / "records" / "chain_length.json", HERE.parent / "chain_length.md"
+RECORD, PAGE = HERE.parent / "records" / "studies" / "chain_length.json", HERE.parent / "chain_length.md"
 METHODS = ("walkback", "infusion", "diffusion")
 LENGTHS = (2, 4, 8, 16, 32)
 SEEDS = (0, 1, 2)
@@ -160,6 +160,7 @@ def main() -> None:
         if found(point, chosen.folder) is None:
             subprocess.run(point.command(chosen.folder, chosen.budget), check=True)
         records = [record for one in points() if (record := found(one, chosen.folder)) is not None]
+        RECORD.parent.mkdir(exist_ok=True)
         RECORD.write_text(json.dumps({"budget": chosen.budget, "points": records}, indent=1) + "\n", encoding="utf-8")
         PAGE.write_text(page(records, chosen.budget), encoding="utf-8")
 
