@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def test_every_point_is_a_recipe_in_order(study, tmp_path):
     registry = load_plugins(strict=True).registry
     for point in study.points():
         command = point.command(tmp_path, 10**6)
-        overrides = [word for before, word in zip(command, command[1:], strict=False) if before == "--set"]
+        overrides = [word for before, word in itertools.pairwise(command) if before == "--set"]
         recipe = read_recipe(Path(command[2]), registry, overrides)
         assert recipe.chain.steps == point.steps
         assert recipe.train.max_updates == point.updates(10**6)
