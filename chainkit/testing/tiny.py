@@ -21,10 +21,11 @@ from torch.distributions import MultivariateNormal
 
 from chainkit.batch import Batch
 from chainkit.chain import Chain
-from chainkit.data import SPLITS, Data, Split, Unprepared
+from chainkit.data import SPLITS, Data, Split
 from chainkit.distributions import Bernoulli, Gaussian
 from chainkit.kernel import BernoulliKernel, GaussianKernel, Kernel
 from chainkit.operator import TransitionOperator
+from chainkit.preparation import Unprepared
 from chainkit.prior import Prior
 from chainkit.process import ForwardProcess
 from chainkit.random import Source, integers, normal, seeded, uniform

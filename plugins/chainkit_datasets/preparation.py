@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from chainkit.capabilities import BinaryStates, RealStates
-from chainkit.data import Data, Preparation, Split
+from chainkit.data import Data, Split
+from chainkit.preparation import Preparation
 from chainkit.random import Source, seeded, uniform
 from chainkit_datasets.configs import QuantisedConfig
 

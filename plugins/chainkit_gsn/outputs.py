@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from chainkit.batch import Batch
-from chainkit.data import Data, Split, Summary, Unprepared
+from chainkit.data import Data, Split, Summary
 from chainkit.errors import DataError
+from chainkit.preparation import Unprepared
 from chainkit.random import Source, seeded
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from chainkit.batch import Batch
 from chainkit.capabilities import BinaryStates, Density, Distribution, HasMean, RandomAccess, RealStates, Reparametrised
 from chainkit.component import Component
-from chainkit.data import Data, Preparation, Split, Unprepared
+from chainkit.data import Data, Split
 from chainkit.distributions import Bernoulli, Gaussian
 from chainkit.estimator import Estimate, Estimator
 from chainkit.host import Host
 from chainkit.kernel import Kernel
 from chainkit.network import Network
 from chainkit.objective import Loss, Objective
+from chainkit.preparation import Preparation, Unprepared
 from chainkit.prior import Prior
 from chainkit.schedule import Schedule
 from chainkit.testing import (

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from chainkit.batch import Batch
 from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealStates
-from chainkit.data import Data, Preparation, Split, Unprepared
+from chainkit.data import Data, Split
 from chainkit.errors import DataError
+from chainkit.preparation import Preparation, Unprepared
 from chainkit.random import seeded, uniform
 
 VALUES = torch.arange(60, dtype=torch.uint8).view(20, 3)

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from chainkit.build import Model
 from chainkit.chain import Chain
-from chainkit.data import Data, Split, Unprepared
+from chainkit.data import Data, Split
 from chainkit.distributions import Bernoulli
 from chainkit.kernel import BernoulliKernel, Kernel
 from chainkit.log_weight import log_weights
 from chainkit.objective import LocalObjective
 from chainkit.operator import TransitionOperator
+from chainkit.preparation import Unprepared
 from chainkit.prior import Prior
 from chainkit.process import ForwardProcess
 from chainkit.random import seeded

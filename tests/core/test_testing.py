@@ -13,13 +13,14 @@ from torch import nn
 from chainkit.capabilities import Density, RealStates
 from chainkit.chain import Chain
 from chainkit.component import Component
-from chainkit.data import Data, Preparation, Split
+from chainkit.data import Data, Split
 from chainkit.distributions import Bernoulli, Gaussian, Infused, Wrapped
 from chainkit.estimator import Estimate, Estimator
 from chainkit.host import Host
 from chainkit.kernel import GaussianKernel
 from chainkit.network import Network
 from chainkit.objective import LocalObjective, Loss, Objective
+from chainkit.preparation import Preparation
 from chainkit.schedule import Schedule
 from chainkit.testing import (
     TinyOperator,

@@ -7,9 +7,10 @@ import torch
 
 from chainkit import Chain, Data
 from chainkit.batch import Batch
-from chainkit.data import Split, Unprepared
+from chainkit.data import Split
 from chainkit.distributions import Bernoulli, Density
 from chainkit.errors import DataError
+from chainkit.preparation import Unprepared
 from chainkit.random import seeded
 from chainkit_gsn import GSN, GaussianNoise, OutputAccuracy, Outputs, Reconstruction, SaltAndPepper, WalkbackProcess, hold_known
 from chainkit_gsn.units import NoisyUnits

@@ -11,11 +11,12 @@ import torch
 from chainkit import Chain, Estimator, ForwardProcess, Transition, TransitionOperator
 from chainkit.capabilities import Marginals
 from chainkit.component import Context
-from chainkit.data import Data, Preparation, Split, Unprepared
+from chainkit.data import Data, Split
 from chainkit.distributions import Bernoulli, Gaussian
 from chainkit.errors import DataError
 from chainkit.host import load_plugins
 from chainkit.kernel import GaussianKernel
+from chainkit.preparation import Preparation, Unprepared
 from chainkit.random import uniform
 from chainkit.testing.surroundings import part_of
 from chainkit_estimators import Factorial, Optimum, PriorGap, hooks

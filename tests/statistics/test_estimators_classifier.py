@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from chainkit import Chain, Data, TransitionOperator
-from chainkit.data import Split, Unprepared
+from chainkit.data import Split
 from chainkit.errors import DataError
 from chainkit.kernel import GaussianKernel
+from chainkit.preparation import Unprepared
 from chainkit_estimators.classifier import ClassifierScore
 from chainkit_infusion import IncreasingRate, InfusionProcess
 from chainkit_priors import GaussianPrior

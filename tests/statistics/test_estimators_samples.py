@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from chainkit import Chain, ForwardProcess, TransitionOperator
-from chainkit.data import Data, Split, Unprepared
+from chainkit.data import Data, Split
 from chainkit.errors import DataError
 from chainkit.kernel import GaussianKernel
+from chainkit.preparation import Unprepared
 from chainkit_estimators import ClassScore, Copying, Frechet, Mmd, Neighbours, Sampling
 from chainkit_estimators.class_score import class_score, error_of_score
 from chainkit_estimators.copying import copied

@@ -12,9 +12,10 @@ import chainkit
 from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, Posteriors, RealStates, Reparametrised
 from chainkit.component import Component, Context
 from chainkit.config import above
-from chainkit.data import SPLITS, Data, Split, Unprepared
+from chainkit.data import SPLITS, Data, Split
 from chainkit.kernel import BernoulliKernel, GaussianKernel
 from chainkit.operator import TransitionOperator
+from chainkit.preparation import Unprepared
 from chainkit.random import seeded
 from chainkit.testing.oracles.full_gaussian import FullGaussian
 from chainkit.testing.oracles.gaussian_reverse import GaussianReverse

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from chainkit import Context, Data
 from chainkit.capabilities import RealStates
-from chainkit.data import Preparation, Split
+from chainkit.data import Split
 from chainkit.packages import imported
+from chainkit.preparation import Preparation
 from chainkit.random import Source, seeded, uniform
 from chainkit_placeholder.configs import DatasetConfig
 
