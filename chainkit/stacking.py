@@ -27,7 +27,7 @@ from chainkit.replay import Evaluation, NotReplayable, Recorder, interleaved, re
 from chainkit.states import State, map_state
 from chainkit.transition import Transition
 
-CHUNK_BYTES = 2**24
+CHUNK_BYTES = 2**23
 """Largest memory of the layers' outputs of one chunk of steps."""
 
 Step: TypeAlias = tuple[Transition, Evaluation]

@@ -33,7 +33,7 @@ machine's average number of running processes as each began.
 
 SCALING = """## Scaling
 
-![Time and memory of a training step](images/scaling.png)
+![Time of a training step against length, batch and width, and of an estimate against walks](images/scaling.png)
 
 Infusion training on MNIST (784-1200-1200, T = 15, B = 128), one quantity growing at a time; the
 importance estimate for the number of walks. The exponent p of time ~ n^p, by least squares over the points:
@@ -128,7 +128,7 @@ def _run(family: str, run: Mapping[str, Any]) -> str:
 
 
 def draw(runs: Sequence[Mapping[str, Any]], path: Path = PICTURE) -> None:
-    """Time and memory of the newest run of ``scaling``, one column for each quantity.
+    """Time in the newest run of ``scaling``, one column for each quantity.
 
     Arguments:
         runs: The runs of the family ``scaling``, at least one.
@@ -140,15 +140,16 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path = PICTURE) -> None:
     from matplotlib import pyplot
 
     rows = runs[-1]["rows"]
-    picture, axes = pyplot.subplots(2, len(rows), figsize=(2.6 * len(rows), 4.4), squeeze=False, layout="constrained")
-    for column, row in enumerate(rows):
-        for axis, unit in zip(axes[:, column], ("ms", "MB"), strict=True):
-            points = [(_place(name), value) for name, value in row["details"].items() if name.endswith(f", {unit}")]
-            axis.loglog(*zip(*points, strict=True), "o-", markersize=4)
-            axis.set_xlabel(row["name"].split()[2].rstrip(","))
-            axis.grid(which="both", alpha=0.2)
-            if not column:
-                axis.set_ylabel(unit)
+    picture, axes = pyplot.subplots(1, len(rows), figsize=(2.6 * len(rows), 2.6), squeeze=False, layout="constrained")
+    for axis, row in zip(axes[0], rows, strict=True):
+        points = [(_place(name), value) for name, value in row["details"].items() if name.endswith(", ms")]
+        axis.loglog(*zip(*points, strict=True), "o-", markersize=4)
+        axis.set_xlabel(row["name"].split()[2].rstrip(","))
+        places = [place for place, _ in points]
+        axis.set_xticks(places, [f"{place:g}" for place in places])
+        axis.set_xticks([], minor=True)
+        axis.grid(which="both", alpha=0.2)
+    axes[0, 0].set_ylabel("ms")
     picture.savefig(path, dpi=80)
     pyplot.close(picture)
 

@@ -1,16 +1,15 @@
-"""How time and memory of a training step grow with the length of the chain, the batch, the width, and estimates with the walks.
+"""How the time of a training step grows with the length of the chain, the batch and the width, and that of estimates with the walks.
 
-A slope of 1 is linear. Memory is the peak above what is resident before the first update.
+A slope of 1 is linear. Memory against the length of the chain is measured by ``memory.py``, in processes of their own.
 """
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import infusion
-from measure import Row, alternate, forget_peak, peak_memory, slope
+from measure import Row, alternate, slope
 from training import made, stepping
 
 from chainkit_estimators import Importance
@@ -43,19 +42,17 @@ TINY = Size(net=infusion.TINY, steps=(2, 3), batches=(4, 6), widths=(8, 12), wal
 
 @attrs.frozen
 class Series:
-    """Milliseconds and megabytes against one quantity.
+    """Milliseconds against one quantity.
 
     Arguments:
         quantity: What grows.
         places: Its values.
         milliseconds: Time of a step, or of an estimate.
-        megabytes: Peak above what was resident before.
     """
 
     quantity: str
     places: list[float]
     milliseconds: list[float]
-    megabytes: list[float]
 
 
 def series(repeats: int, size: Size) -> Iterator[Series]:
@@ -76,16 +73,10 @@ def _estimating(size: Size, walks: int) -> Callable[[], object]:
 
 
 def _grown(quantity: str, places: Sequence[int], work_at: Callable[[int], Callable[[], object]], repeats: int) -> Series:
-    milliseconds, megabytes = [], []
+    milliseconds = []
     for place in places:
-        work = work_at(place)
-        gc.collect()
-        forget_peak()
-        before = peak_memory()
-        work()
-        megabytes.append(max(peak_memory() - before, 0.1))
-        milliseconds.append(1e3 * alternate({quantity: work}, rounds=repeats, warm=1).median(quantity))
-    return Series(quantity, [float(place) for place in places], milliseconds, megabytes)
+        milliseconds.append(1e3 * alternate({quantity: work_at(place)}, rounds=repeats, warm=1).median(quantity))
+    return Series(quantity, [float(place) for place in places], milliseconds)
 
 
 def rows(repeats: int, size: Size = FULL) -> Iterator[Row]:
@@ -96,8 +87,6 @@ def rows(repeats: int, size: Size = FULL) -> Iterator[Row]:
         size: What is measured.
     """
     for found in series(repeats, size):
-        details = {}
-        for place, milliseconds, megabytes in zip(found.places, found.milliseconds, found.megabytes, strict=True):
-            details |= {f"{found.quantity} = {place:g}, ms": milliseconds, f"{found.quantity} = {place:g}, MB": megabytes}
+        details = {f"{found.quantity} = {place:g}, ms": value for place, value in zip(found.places, found.milliseconds, strict=True)}
         yield Row(name=f"time against {found.quantity}, exponent", measured=slope(found.places, found.milliseconds), unit="exponent",
                   details=details)  # fmt: skip
