@@ -22,7 +22,7 @@ from chainkit.operator import TransitionOperator
 from chainkit.prior import Prior
 from chainkit.random import Source
 from chainkit.schedule import Schedule
-from chainkit.states import State, map_state
+from chainkit.states import State, tensors
 
 Clamp: TypeAlias = Callable[[State, int], State]
 
@@ -44,13 +44,7 @@ class Samples:
     steps: int
 
     def __repr__(self) -> str:
-        shapes = []
-
-        def note(part: Tensor) -> Tensor:
-            shapes.append("x".join(map(str, part.shape)))
-            return part
-
-        map_state(note, self.state)
+        shapes = ("x".join(map(str, tensor.shape)) for tensor in tensors(self.state))
         return f"<Samples {', '.join(shapes)} after {self.steps} steps, {len(self.path)} states kept>"
 
 

@@ -25,7 +25,7 @@ from chainkit.errors import NonFiniteError
 from chainkit.kernel import Kernel
 from chainkit.objective import Loss
 from chainkit.operator import TransitionOperator
-from chainkit.states import State, map_state
+from chainkit.states import State, tensors
 
 
 @attrs.frozen(kw_only=True)
@@ -212,14 +212,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 def _range(state: State) -> tuple[float | None, float | None]:
-    parts: list[Tensor] = []
-
-    def note(part: Tensor) -> Tensor:
-        parts.append(part.detach()[torch.isfinite(part)].double())
-        return part
-
-    map_state(note, state)
-    values = torch.cat(parts)
+    values = torch.cat([tensor.detach()[torch.isfinite(tensor)].double() for tensor in tensors(state)])
     return (float(values.min()), float(values.max())) if len(values) else (None, None)
 
 

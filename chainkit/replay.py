@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import attrs
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from chainkit.states import State
+from chainkit.states import State, tensors
 from chainkit.statistics import RunningStatistics
 
 Affine: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -65,7 +66,7 @@ class Evaluation:
     @property
     def bytes(self) -> int:
         """Memory of what is kept."""
-        return sum(layer.output.nbytes for layer in self.layers)
+        return sum(tensor.nbytes for tensor in [*tensors(self.state), *(layer.output for layer in self.layers)])
 
 
 class Recorder:
@@ -95,9 +96,9 @@ class Recorder:
         """Keeps every evaluation made inside; gives the list that they are added to."""
         evaluations: list[Evaluation] = []
 
-        def opened(forward: Callable[..., Any], state: State, *others: Any) -> Any:
+        def opened(forward: Callable[..., Any], state: State, *others: Any, **named: Any) -> Any:
             evaluations.append(Evaluation(state))
-            return forward(state, *others)
+            return forward(state, *others, **named)
 
         def kept(forward: Callable[..., Tensor], module: nn.Module, values: Tensor) -> Tensor:
             output = forward(values)
@@ -105,7 +106,7 @@ class Recorder:
             return output
 
         with self._forwards(kept) as replaced:
-            replaced(self.operator, lambda forward: lambda *arguments: opened(forward, *arguments))
+            replaced(self.operator, lambda forward: partial(opened, forward))
             yield evaluations
 
     @contextmanager
@@ -143,7 +144,7 @@ class Recorder:
                 stack.callback(_put_back, module, before)
 
             for layer in self.layers:
-                replace(layer, lambda forward, layer=layer: lambda values: instead(forward, layer, values))
+                replace(layer, lambda forward, layer=layer: partial(instead, forward, layer))
             yield replace
 
     def _together(self, layers: Sequence[Layer], values: Tensor) -> Tensor:

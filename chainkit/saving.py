@@ -83,10 +83,11 @@ def _start_from(run: Run, other: RunDirectory) -> None:
     if not other.final.is_dir():
         raise CheckpointError(f"train.start: {other.path} is no run that has ended")
     groups, state = read_bundle(other.final)
-    tensors = {name: tensor for name, tensor in groups["model"].items() if name.startswith(("chain.", "process."))}
-    for model in (run.model, run.trainer.reported):
-        load_tensors(torch.nn.ModuleDict({"chain": model.chain, "process": model.process}), tensors)
-    run.say(f"starting from the {state['weights']} of {other.path}")
+    with as_written(other.final):
+        tensors = {name: tensor for name, tensor in groups["model"].items() if name.startswith(("chain.", "process."))}
+        for model in (run.model, run.trainer.reported):
+            load_tensors(torch.nn.ModuleDict({"chain": model.chain, "process": model.process}), tensors)
+        run.say(f"starting from the {state['weights']} of {other.path}")
 
 
 def conclude(run: Run) -> None:

@@ -24,11 +24,11 @@ from chainkit.modes import frozen_statistics
 from chainkit.objective import LocalObjective, Loss
 from chainkit.random import Source
 from chainkit.replay import Evaluation, NotReplayable, Recorder, interleaved, require_close
-from chainkit.states import State, map_state
+from chainkit.states import State, tensors
 from chainkit.transition import Transition
 
 CHUNK_BYTES = 2**23
-"""Largest memory of the layers' outputs of one chunk of steps."""
+"""Largest memory of the states of one chunk of steps and of the layers' outputs at them."""
 
 Step: TypeAlias = tuple[Transition, Evaluation]
 
@@ -65,7 +65,7 @@ class Stacked:
         while drawn := self.draw(walk):
             losses = self.together(drawn, batch)
             weights = losses.new_tensor([transition.weight for transition, _ in drawn])
-            yield Loss(value=losses.mean(0) @ weights)
+            yield Loss(value=(losses.mean(0) * weights).sum())  # no product of vectors: autocast would round it to bfloat16
             del drawn, losses
 
     def walk(self, batch: Batch, source: Source) -> Iterator[Transition]:
@@ -104,7 +104,7 @@ class Stacked:
         steps = [_int_step(transition) for transition in transitions]
         repeated = batch.repeat(len(steps))
         state = _interleaved([transition.state for transition in transitions])
-        like = _first(state)
+        like = tensors(state)[0]
         k = torch.tensor(steps, device=like.device).repeat(batch.rows)
         with self.recorder.replaying([evaluation for _, evaluation in drawn]):
             kernel = self.chain.operator(state, k, repeated.condition)
@@ -140,11 +140,13 @@ def why_not_stacked(model: Model, batch: Batch, source: Source) -> str | None:
     try:
         stacked = Stacked(model, comparing=True)
         with frozen_statistics(model):
-            drawn = stacked.draw(stacked.walk(batch, source))
-            if len(drawn) < 2:
+            walk = stacked.walk(batch, source)
+            if len(drawn := stacked.draw(walk)) < 2:
                 return "a walk has one step, or a step fills the memory for many"
-            for column, (transition, _) in zip(stacked.together(drawn, batch).T, drawn, strict=True):
-                require_close("the loss", stacked.objective.loss(transition), column)
+            while drawn:
+                for column, (transition, _) in zip(stacked.together(drawn, batch).T, drawn, strict=True):
+                    require_close("the loss", stacked.objective.loss(transition), column)
+                drawn = stacked.draw(walk)
     except NotReplayable as reason:
         return str(reason)
     except Exception as error:  # whatever it is, it is raised again one step at a time, if it is the model's
@@ -167,15 +169,3 @@ def _interleaved(states: Sequence[State]) -> State:
     if len({len(state) for state in states}) > 1:
         raise NotReplayable("states differ in shape from step to step")
     return tuple(_interleaved(parts) for parts in zip(*states, strict=True))
-
-
-def _first(state: State) -> Tensor:
-    """The first tensor of a state."""
-    found: list[Tensor] = []
-
-    def note(part: Tensor) -> Tensor:
-        found.append(part)
-        return part
-
-    map_state(note, state)
-    return found[0]

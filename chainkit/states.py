@@ -27,6 +27,11 @@ def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
     return tuple(map_state(function, part) for part in state)
 
 
+def tensors(state: State) -> list[Tensor]:
+    """Every tensor of a state, in order."""
+    return [state] if isinstance(state, Tensor) else [tensor for part in state for tensor in tensors(part)]
+
+
 def detach(state: State) -> State:
     """The same state, cut from the graph."""
     return map_state(Tensor.detach, state)

@@ -30,7 +30,7 @@ class InfusionConfig:
 
     Arguments:
         rate: alpha_t, the probability that an element is drawn near x, in [0, 1], for t = 0..K-1:
-            the first value is the rate of s_K, the last that of s_1.
+            the first value is the rate of s_K, the last that of s_1. Rounded to multiples of 2^-16.
         variance: Variance of what is drawn near x, above 0, in squared model units.
     """
 
@@ -44,7 +44,7 @@ class BinaryInfusionConfig:
 
     Arguments:
         rate: alpha_t, the probability that a bit is taken from x, in [0, 1], for t = 0..K-1: the
-            first value is the rate of s_K, the last that of s_1.
+            first value is the rate of s_K, the last that of s_1. Rounded to multiples of 2^-16.
         flip: Probability that a bit taken from x is turned over, above 0 and at most 1/2.
     """
 

@@ -189,6 +189,71 @@ def test_a_network_that_cannot_be_evaluated_together_is_found_out(case):
     assert reason in found
 
 
+def test_a_network_that_differs_only_in_a_later_chunk_is_found_out(monkeypatch):
+    """Branching goes its own way at k = K, the first step of the walk away from noise and the last one away from data."""
+    monkeypatch.setattr(stacking, "CHUNK_BYTES", 5000)
+    torch.manual_seed(0)
+    model = walkback(Branching(nn.Linear(8, 8)), (7,)).train()
+    examples = batch((7,), 8)
+    first = Stacked(model)
+    drawn = first.draw(first.walk(examples, seeded("cpu", 3)))
+    assert 2 <= len(drawn) < STEPS
+    first.together(drawn, examples)
+    assert "same layers" in why_not_stacked(model, examples, seeded("cpu", 3))
+
+
+def test_chunks_are_bounded_by_their_states_too(monkeypatch):
+    """A network without any layer that is known leaves nothing but states."""
+
+    class Scaled(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(7))
+
+        def forward(self, state, k, condition=None):
+            return self.scale * state, self.scale + 0 * state
+
+        def bias_heads(self, biases):
+            raise NotImplementedError
+
+    monkeypatch.setattr(stacking, "CHUNK_BYTES", 2 * ROWS * 7 * 8)
+    model = walkback(Scaled(), (7,))
+    (loss, slopes, _), (other, together, _) = both_ways(model, batch((7,)))
+    assert other == pytest.approx(loss, rel=1e-12)
+    torch.testing.assert_close(together, slopes, rtol=1e-9, atol=1e-11)
+    stacked = Stacked(model)
+    assert len(stacked.draw(stacked.walk(batch((7,)), seeded("cpu", 3)))) == 2
+
+
+def test_a_process_may_name_the_arguments_of_the_operator():
+    class Naming(InfusionProcess):
+        def walk(self, chain, examples, **settings):
+            class Named(nn.Module):
+                def forward(self, state, k, condition):
+                    return chain.operator(state, k=k, condition=condition)
+
+            named = Chain(chain.prior, chain.operator, STEPS)
+            named.operator = Named()
+            yield from super().walk(named, examples, **settings)
+
+    torch.manual_seed(0)
+    model = infusion(MLP((7,), heads=2, hidden=[8]), (7,))
+    model.process = Naming(IncreasingRate(0.1, 0.1))
+    assert why_not_stacked(model, batch((7,)), seeded("cpu", 3)) is None
+
+
+def test_losses_are_not_rounded_under_autocast():
+    torch.manual_seed(0)
+    model = infusion(MLP((7,), heads=2, hidden=[8]), (7,)).float()
+    examples = batch((7,))
+    examples = attrs.evolve(examples, origin=examples.origin.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        [loss] = Stacked(model).losses(examples, seeded("cpu", 2))
+        whole = sum(loss.value for loss in model.objective.losses(model.chain, model.process, examples, source=seeded("cpu", 2)))
+    assert loss.value.dtype == torch.float32
+    torch.testing.assert_close(loss.value, whole, rtol=1e-5, atol=1e-5)
+
+
 def test_an_objective_of_whole_walks_is_left_alone():
     model = walkback(MLP((7,), heads=2, hidden=[8]), (7,))
     model.objective = Unlocal()
