@@ -28,8 +28,11 @@ HEAVY = ("torch._dynamo", "torch.optim.swa_utils", "sklearn.datasets", "chainkit
 
 
 def prepare() -> None:
-    """Imports all that the small recipes need; what is only drawn is left out, except where a study asks for it."""
-    os.environ["CHAINKIT_DISABLE_PLUGINS"] = "figures"
+    """Imports all that the small recipes need; what is only drawn is left out, except where a study asks for it.
+
+    One thread, in processes of their own too: sums of floats depend on how many share them.
+    """
+    os.environ |= {"CHAINKIT_DISABLE_PLUGINS": "figures", "OMP_NUM_THREADS": "1"}
     for name in HEAVY:
         importlib.import_module(name)
     import torch
