@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from chainkit.files import naming
+from chainkit.files import naming, sync
 
 
 class MetricsLog:
@@ -38,12 +38,23 @@ class MetricsLog:
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
+    def sync(self) -> None:
+        """Flushes all lines to the disk, for what is to rely on them.
+
+        Raises:
+            OSError: The disk does not take them.
+        """
+        if self.path.exists():
+            with naming(self.path):
+                sync(self.path)
+                sync(self.path.parent)
+
     def size(self) -> int:
         """Length in bytes, to be kept in a checkpoint."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def cut(self, size: int) -> None:
-        """Drops what was written after a checkpoint; a file that lost lines in a crash is never padded.
+        """Drops what was written after a checkpoint; a shorter file is never padded.
 
         Raises:
             ValueError: The size is not 0 or more.

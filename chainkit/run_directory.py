@@ -31,7 +31,7 @@ from typing import Any
 import torch
 
 import chainkit
-from chainkit.bundle import verify
+from chainkit.bundle import STATE, as_written, verify
 from chainkit.errors import CheckpointError, RecipeError
 from chainkit.files import LOCK, locked, require_plain, tidy, write_text
 
@@ -126,6 +126,8 @@ class RunDirectory:
     def latest_sound(self) -> tuple[Path | None, list[str]]:
         """The newest sound checkpoint, and what is wrong with newer ones.
 
+        Sound is one whose files are intact, and all of the metrics that were logged before it.
+
         Returns:
             The checkpoint, or None if none was ever written, and the complaints.
 
@@ -135,7 +137,7 @@ class RunDirectory:
         complaints = []
         for path in reversed(self.saved()):
             try:
-                verify(path)
+                self._require_sound(path)
             except CheckpointError as error:
                 complaints.append(str(error))
             else:
@@ -143,6 +145,14 @@ class RunDirectory:
         if complaints:
             raise CheckpointError("\n".join([*complaints, f"{self.checkpoints}: no checkpoint is sound"]))
         return None, complaints
+
+    def _require_sound(self, checkpoint: Path) -> None:
+        verify(checkpoint)
+        with as_written(checkpoint):
+            counted = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["metrics_size"]
+            lost = counted - (self.metrics.stat().st_size if self.metrics.exists() else 0)
+        if lost > 0:
+            raise CheckpointError(f"{checkpoint}: {self.metrics.name} has lost {lost} bytes that it had by then")
 
 
 def _refuse_taken(path: Path) -> None:

@@ -26,6 +26,7 @@ def save_checkpoint(run: Run) -> Path:
 
 def _save(run: Run) -> Path:
     groups, state = run.trainer.state()
+    run.metrics.sync()
     state |= {"metrics_size": run.metrics.size(), "plugins": _plugin_states(run)}
     path = run.directory.checkpoints / f"{run.update:08d}"
     write_bundle(path, groups, state)
@@ -103,7 +104,12 @@ def conclude(run: Run) -> None:
     run.weights = f"{kind} of update {run.update}{chosen}"
     run.finished = True
     state = {"weights": run.weights, "update": run.update, "epoch": run.epoch, "plugins": plugins}
-    lead(lambda: write_bundle(run.directory.final, {"model": module_tensors(run.model)}, state))
+    lead(lambda: _write_final(run, state))
+
+
+def _write_final(run: Run, state: dict[str, Any]) -> None:
+    run.metrics.sync()
+    write_bundle(run.directory.final, {"model": module_tensors(run.model)}, state)
 
 
 def _take_best(run: Run) -> bool:

@@ -675,6 +675,48 @@ def test_a_checkpoint_that_made_way_for_one_that_never_came_is_used(whole, begin
     assert not list(checkpoints.glob(".*"))
 
 
+@pytest.mark.parametrize("checkpoint", ["00000004", "00000008"])
+def test_a_checkpoint_that_counts_on_lost_metrics_is_passed_over(checkpoint, whole, begin, tmp_path):
+    """As a disk leaves them that had not written what it said it had, when power was lost."""
+    with pytest.raises(Killed):
+        begin(METHODS["diffusion"], reporter=Watcher(10, kill=True))
+    run, resumed = tmp_path / "run", Watcher()
+    saved = run / "checkpoints" / checkpoint
+    os.truncate(run / "metrics.jsonl", read_bundle(saved)[1]["metrics_size"] - 3)
+    complaint = f"{saved}: metrics.jsonl has lost 3 bytes that it had by then"
+    if checkpoint == "00000004":  # the oldest
+        with pytest.raises(CheckpointError, match=complaint):
+            again(run)
+        return
+    again(run, reporter=resumed)
+    assert f"skipped a damaged checkpoint: {complaint}" in resumed.lines
+    assert resumed.updates[0] == 5
+    assert left_by(run) == whole["diffusion"]
+
+
+@pytest.mark.parametrize("every", [2, 50])  # with 50 the only line comes after the last checkpoint
+def test_lines_of_the_metrics_are_on_the_disk_before_weights_that_count_on_them(every, begin, tmp_path, monkeypatch):
+    path, synced, at_renames = tmp_path / "run" / "metrics.jsonl", [0], []
+    fsync, rename = os.fsync, os.rename
+
+    def noting(descriptor):
+        fsync(descriptor)
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            synced[0] = path.stat().st_size
+
+    def publishing(source, target):
+        at_renames.append((synced[0], path.stat().st_size if path.exists() else 0))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "rename", publishing)
+    monkeypatch.setattr(session, "LOG_EVERY", every)
+    begin(METHODS["diffusion"], "validate.every=5")
+    assert len(at_renames) >= 4
+    assert all(known == size for known, size in at_renames)
+    assert at_renames[-1][0] > 0
+
+
 def test_a_run_whose_making_was_killed_is_made_anew(whole, begin, tmp_path):
     path = tmp_path / "run"
     path.mkdir()
