@@ -86,7 +86,7 @@ class Interrupted(ChainkitError):
     """A signal asked to stop; the run was saved first.
 
     Arguments:
-        signal: The signal's number; the exit code is 128 + signal (130 for SIGINT, 143 for SIGTERM).
+        signal: The signal's number; the exit code is 128 + signal (130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP).
     """
 
     def __init__(self, signal: int, message: str = "interrupted") -> None:

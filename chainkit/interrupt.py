@@ -10,8 +10,8 @@ from types import FrameType
 
 from chainkit.errors import Interrupted
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
-"""The signals that ask to stop."""
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that ask to stop. SIGHUP tells that a session is lost, often more than once: it never insists."""
 
 _received: list[int] = []
 _deferred = False
@@ -57,9 +57,10 @@ def deferring(put_off: bool) -> Iterator[None]:
 
 
 def _note(number: int, frame: FrameType | None) -> None:
-    if _received:
+    if not _received:
+        _received.append(number)
+    elif number != signal.SIGHUP:
         raise KeyboardInterrupt(number)
-    _received.append(number)
 
 
 def _note_first(number: int, frame: FrameType | None) -> None:
@@ -68,16 +69,18 @@ def _note_first(number: int, frame: FrameType | None) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    if _received and number == signal.SIGHUP:
+        return
     _received.append(number)
     raise KeyboardInterrupt(number)
 
 
 @contextmanager
 def handling_signals(*, insisting: bool = True) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM ask loops to stop; one that came while :func:`ending_on_signals` did, does so too.
+    """While inside, :data:`STOPPING` ask loops to stop; one that came while :func:`ending_on_signals` did, does so too.
 
     Arguments:
-        insisting: Whether a second one stops at once; a launcher that passes signals on may repeat them.
+        insisting: Whether a second one stops at once, if it is not SIGHUP; a launcher that passes signals on may repeat them.
     """
     try:
         with _handled_by(_note if insisting else _note_first, *STOPPING):
@@ -88,7 +91,7 @@ def handling_signals(*, insisting: bool = True) -> Iterator[None]:
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM end what is done by a KeyboardInterrupt with the signal's number.
+    """While inside, :data:`STOPPING` end what is done by a KeyboardInterrupt with the signal's number.
 
     This is for what comes before and after the loops that can stop: imports, above all. Where the
     exception is lost, as in a destructor, the first loop that polls stops. A thread other than the main
@@ -106,9 +109,14 @@ def ending_on_signals() -> Iterator[None]:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
-    previous = {number: signal.signal(number, handler) for number in numbers}
+    previous = {number: signal.signal(number, handler) for number in numbers if not _by_nohup(number)}
     try:
         yield
     finally:
         for number, before in previous.items():
             signal.signal(number, before)
+
+
+def _by_nohup(number: int) -> bool:
+    """Whether whoever started the process wants it to outlive the session."""
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN

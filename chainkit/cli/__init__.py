@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from click.shell_completion import add_completion_class
 from chainkit.cli.complete import Bash
 from chainkit.cli.failure import report
 from chainkit.cli.group import CommandLine
+from chainkit.cli.streams import open_closed_streams, outliving_terminal
 from chainkit.interrupt import ending_on_signals
 
 __all__ = ["main"]
@@ -24,26 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a bug of chainkit, 2 recipe or usage, 3 plugin, 4 checkpoint, data
-        or file, 5 numbers that are not finite, 6 run directory in use, 7 another process of the run lost, 130 or 143
-        interrupted.
+        or file, 5 numbers that are not finite, 6 run directory in use, 7 another process of the run lost, 129, 130 or
+        143 stopped by a signal.
     """
     group = CommandLine()
     add_completion_class(Bash)
-    _open_closed_streams()
-    with ending_on_signals():
+    open_closed_streams()
+    with outliving_terminal(), ending_on_signals():
         try:
             result = group.main(args=None if arguments is None else list(arguments), prog_name="chainkit", standalone_mode=False)
             sys.stdout.flush()
         except BaseException as error:
             return report(error, group)
     return result if isinstance(result, int) else 0
-
-
-def _open_closed_streams() -> None:
-    """Gives a process that was started without standard streams, as some schedulers do, ones that lead nowhere.
-
-    Otherwise there is nothing to write to, and the next files that are opened take their numbers.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (it stays open)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from chainkit.cli import group, main
 from chainkit.component import Component
 from chainkit.errors import CheckpointError, Interrupted, RecipeError, RunBusyError
 from chainkit.host import load_plugins
-from chainkit.interrupt import handling_signals, poll
+from chainkit.interrupt import ending_on_signals, handling_signals, poll
 from chainkit.opening import prepare_run
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory
@@ -41,7 +42,8 @@ decay = { type = "cosine" }
 ema = 0.9
 statistics_examples = 40
 [validate]
-estimator = { type = "stoppable" }
+estimator = { type = "lower-bound", walks = 1 }
+also = [{ type = "stoppable" }]
 examples = 5
 [sample]
 n = 4
@@ -249,7 +251,8 @@ def test_all_that_training_leaves_is_compared(whole):
     for left in whole.values():
         assert {Path(name).name for name in left} >= {"average.safetensors", "optimizer.safetensors", "model.safetensors", "metrics.jsonl"}
         lines = [json.loads(line) for line in left["metrics.jsonl"].decode().splitlines()]
-        assert sum("valid tiny bound" in line for line in lines) == 3
+        watched = ("valid lower bound", "valid lower bound (standard error)", "valid tiny bound", "valid tiny bound (standard error)")
+        assert [tuple(name for name in line if name.startswith("valid ")) for line in lines if "loss" not in line] == [watched] * 3
         assert len(lines) == 6 + 3
 
 
@@ -376,6 +379,7 @@ WATCHED = (
     + """
 [validate]
 estimator = { type = "scripted" }
+also = []
 """
 )
 
@@ -397,6 +401,18 @@ def test_training_stops_early_and_reports_the_best_validation(begin):
     said = [line for line in reporter.lines if line.startswith("epoch")]
     assert [line.endswith("(best so far)") for line in said] == [True, True, False, False]
     assert "scripted on 48 valid examples -1.00 nats" in said[1]
+
+
+def test_the_first_of_the_figures_that_are_watched_decides_alone(begin):
+    reporter = Watcher()
+    text = WATCHED.replace("also = []", 'also = [{ type = "tiny" }]')
+    run = begin(text, reporter=reporter, script=Scripted(-3.0, -1.0, -2.0, -1.0))
+    assert run.weights == "weights of update 6 (best validation)"
+    said = [line.partition(" on ")[0] + line[-14:] * line.endswith("(best so far)") for line in reporter.lines if line.startswith("epoch")]
+    assert said == [
+        *["epoch 1: scripted (best so far)", "epoch 1: tiny bound", "epoch 2: scripted (best so far)", "epoch 2: tiny bound"],
+        *["epoch 3: scripted", "epoch 3: tiny bound", "epoch 4: scripted", "epoch 4: tiny bound"],
+    ]
 
 
 def test_a_stopped_run_stays_stopped(begin):
@@ -814,7 +830,16 @@ def test_a_signal_ends_the_process_with_its_code_and_the_run_goes_on_from_there(
     assert f"continuing {path} at update {stopped} of {stopped + 1}" in said
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.fixture
+def hangups():
+    """SIGHUP as a process has it that no nohup has started."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_before_the_run_begins_ends_the_process_with_its_code(number, code, monkeypatch, capsys):
     monkeypatch.setattr(group, "load_plugins", lambda **options: os.kill(os.getpid(), number))
     before = signal.getsignal(number)
@@ -823,7 +848,8 @@ def test_a_signal_before_the_run_begins_ends_the_process_with_its_code(number, c
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_that_is_lost_before_the_run_begins_stops_it_at_its_first_update(number, code, monkeypatch, tmp_path):
     """As when it comes in a destructor, whose exceptions nobody gets."""
 
@@ -846,6 +872,55 @@ def test_a_process_without_standard_streams_works(tmp_path):
     words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", program]
     assert subprocess.run(words, check=False).returncode == 0
     assert (path / "final" / "manifest.json").exists()
+
+
+def test_a_run_whose_terminal_is_lost_stops_with_a_checkpoint(tmp_path):
+    recipe, path, (ours, theirs) = tmp_path / "long.toml", tmp_path / "run", pty.openpty()
+    recipe.write_text(LONG)
+    program = (
+        "import fcntl, signal, sys, termios; from chainkit.cli import main\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # these tests themselves may run under nohup
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", program, "run", str(recipe), "--out", str(path)]
+    process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        wait_for(lambda: (path / "metrics.jsonl").exists() or process.poll() is not None)
+        os.close(ours)
+        assert process.wait(timeout=120) == 129
+    finally:
+        process.kill()
+    saved = list((path / "checkpoints").iterdir())
+    assert len(saved) == 1
+    assert read_bundle(saved[0])[1]["progress"]["update"] == int(saved[0].name)
+
+
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+def test_a_lost_session_asks_to_stop_and_never_insists(first):
+    with handling_signals():
+        os.kill(os.getpid(), first)
+        os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(Interrupted) as caught:
+            poll()
+    assert caught.value.exit_code == 128 + first
+    with ending_on_signals():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), first)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_a_process_under_nohup_outlives_its_session():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_on_signals(), handling_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            poll()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
