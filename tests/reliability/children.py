@@ -132,6 +132,7 @@ def _become(words: Sequence[str], output: Path, before: Callable[[], object]) ->
     code = 70
     try:
         os.setsid()  # an interrupt from the keyboard is for the parent
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the studies themselves may run under nohup
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(target, 1)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT in every phase of a run, a second SIGINT, and signals while a process starts."""
+"""SIGTERM, SIGINT and SIGHUP in every phase of a run, a second SIGINT, and signals while a process starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -99,12 +99,21 @@ def stops(count: int, seed: int, folder: Path, method: str) -> Record:
     A run must leave with 143 or 130 after at most one update and one save more, and taken up it must
     be the undisturbed run.
     """
+    return _stopped([(signal.SIGTERM,), (signal.SIGINT,)], count, seed, folder, method)
+
+
+def hangups(count: int, seed: int, folder: Path, method: str) -> Record:
+    """Sends ``count`` runs SIGHUP, every other one twice, as where a session is lost; the same must hold, with 129."""
+    return _stopped([(signal.SIGHUP,), (signal.SIGHUP, signal.SIGHUP)], count, seed, folder, method)
+
+
+def _stopped(numbers: Sequence[tuple[int, ...]], count: int, seed: int, folder: Path, method: str) -> Record:
     whole, random, phases = Whole.of(method, folder), Random(f"{seed} {method}"), Counter[str]()
 
     def trials() -> Iterator[str]:
         for tried in range(count):
-            phase = PHASES[tried // 2 % len(PHASES)]
-            aim = Aim(phase, random.randint(1, CALLS[phase]), ((signal.SIGTERM, signal.SIGINT)[tried % 2],))
+            phase = PHASES[tried // len(numbers) % len(PHASES)]
+            aim = Aim(phase, random.randint(1, CALLS[phase]), numbers[tried % len(numbers)])
             phases[phase] += 1
             yield _named(seed, aim, _fault_of(aim, whole, folder / f"run-{tried}", most=(1, 1)))
 

@@ -18,7 +18,7 @@ from nonfinite import nonfinite
 from races import races
 from replacing import replacing
 from resumes import resumes
-from stops import insisting, starting, stops
+from stops import hangups, insisting, starting, stops
 from study import Study
 from tiny_recipes import METHODS
 
@@ -94,6 +94,16 @@ STUDIES = [
         brief=3,
         short=6,
         long=102,
+    ),
+    Study(
+        name="hangups",
+        title="SIGHUP, once or twice, in the same phases: it never insists",
+        unit="signals",
+        run=hangups,
+        methods=EVERY,
+        brief=1,
+        short=2,
+        long=24,
     ),
     Study(
         name="insisting",

@@ -35,7 +35,7 @@ def found(tmp_path_factory):
     return {line["study"]: line["record"] for line in lines}, said
 
 
-NAMES = ["kills", "replacing", "resumes", "damage", "faults", "full-disk", "stops", "insisting", "starting", "races", "machines"]
+NAMES = ["kills", "replacing", "resumes", "damage", "faults", "full-disk", "stops", "hangups", "insisting", "starting", "races", "machines"]
 NAMES += ["nonfinite", "recipes", "typos", "hostile-runs", "hostile-recipes", "data"]
 
 
