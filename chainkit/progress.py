@@ -65,6 +65,15 @@ class Progress:
             total, count = self.metrics.get(name, (0.0, 0))
             self.metrics[name] = (total + float(torch.stack(values).sum()), count + len(values))
 
+    def judge(self, value: float) -> bool:
+        """Takes note of the validation figure of this update; true if it is the best so far."""
+        improved = self.best is None or value > self.best
+        if improved:
+            self.best, self.best_checkpoint, self.stale = value, f"{self.update:08d}", 0
+        else:
+            self.stale += 1
+        return improved
+
     def take(self) -> dict[str, float]:
         """The mean loss and metrics since they were last taken."""
         means = {name: total / count for name, (total, count) in self.metrics.items()}

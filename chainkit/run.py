@@ -126,7 +126,7 @@ class Run:
         self.check_steps(self.recipe.sample.steps, "sample.steps")
         context = Context(data=self.data.summary, steps=self.chain.steps)
         validate, evaluate = self.recipe.validate, self.recipe.evaluate
-        tables = [] if validate is None else [("validate", validate.split, [validate.estimator])]
+        tables = [] if validate is None else [("validate", validate.split, validate.estimators)]
         for key, split, estimators in [*tables, ("evaluate", evaluate.split, evaluate.estimators)]:
             for part in estimators:
                 build_part(part, context)

@@ -17,6 +17,7 @@ from chainkit.errors import ChainkitError, Interrupted, NonFiniteError, ProcessL
 from chainkit.estimator import Estimate
 from chainkit.files import write_text
 from chainkit.host import Host
+from chainkit.logged import watched
 from chainkit.opening import prepare_run
 from chainkit.plugin import Plugin
 from chainkit.recipe import read_recipe, resolved_text
@@ -24,7 +25,7 @@ from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
 from chainkit.run import Run
 from chainkit.run_directory import RunDirectory, describe_environment
-from chainkit.saving import conclude, restore, save_checkpoint
+from chainkit.saving import conclude, restore, save_checkpoint, start_from
 from chainkit.sharing import poll_together, require_same, require_shareable
 from chainkit.training import module_tensors
 from chainkit.unfinished import estimated
@@ -43,8 +44,8 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
         reporter: Who is told how it goes.
 
     Raises:
-        ChainkitError: The recipe cannot be used, a part of it cannot be built, or the directory
-            exists; nothing is left behind then.
+        ChainkitError: The recipe cannot be used, a part of it cannot be built, there are no weights to
+            start from, or the directory exists; nothing is left behind then.
     """
     checked_recipe = read_recipe(recipe, host.registry, overrides)
     given, resolved = recipe.read_text(encoding="utf-8"), resolved_text(checked_recipe)
@@ -54,7 +55,10 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
             environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
             return stack.enter_context(RunDirectory.making(path, given, resolved, environment))
 
-        return prepare_run(lead(make), host, reporter)
+        run = prepare_run(lead(make), host, reporter)
+        if (start := run.recipe.train.start) is not None:
+            start_from(run, start)
+        return run
 
 
 class Session:
@@ -222,23 +226,18 @@ class Session:
         run.tell("chainkit_samples", samples=samples)
 
     def _validate(self, table: ValidateTable) -> bool:
-        """Estimates the validation figure; true if it is the best so far."""
+        """Estimates the figures to watch; true if the one that decides is the best so far."""
         run, progress = self.run, self.trainer.progress
         model = self.trainer.reported
         run.recompute_statistics(model)
         examples = run.data.examples(table.split, table.examples, seed=run.recipe.seed, device=run.device)
-        estimator = build_part(table.estimator, Context(data=run.data.summary, steps=run.chain.steps))
-        estimate = estimated(estimator, model, examples)
-        improved = progress.best is None or estimate.value > progress.best
-        if improved:
-            progress.best, progress.best_checkpoint, progress.stale = estimate.value, f"{progress.update:08d}", 0
-        else:
-            progress.stale += 1
-        patience = self.trainer.settings.patience
+        context = Context(data=run.data.summary, steps=run.chain.steps)
+        found = [estimated(build_part(part, context), model, examples) for part in table.estimators]
+        improved, patience = progress.judge(found[0].value), self.trainer.settings.patience
         progress.stopped = patience is not None and progress.stale >= patience
-        self._log(**{f"{table.split} {estimate.name}": estimate.value})
-        best = " (best so far)" if improved else ""
-        run.say(
-            f"epoch {progress.epoch}: {estimate.name} on {len(examples)} {table.split} examples {estimate.value:.2f} {estimate.unit}{best}"
-        )
+        self._log(**watched(table.split, found))
+        for place, estimate in enumerate(found):
+            best = " (best so far)" if improved and place == 0 else ""
+            said = f"{estimate.name} on {len(examples)} {table.split} examples {estimate.value:.2f} {estimate.unit}{best}"
+            run.say(f"epoch {progress.epoch}: {said}")
         return improved

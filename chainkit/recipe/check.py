@@ -101,5 +101,9 @@ def _training(recipe: Recipe) -> Iterator[str]:
         yield 'train.accumulate: gradients are accumulated only with one update per walk; set train.update = "walk"'
     if recipe.train.patience is not None and recipe.validate is None:
         yield "train.patience: there is no figure to watch; add [validate]"
+    watched = [] if recipe.validate is None else recipe.validate.estimators
+    for place, part in enumerate(watched):
+        if part.component in [earlier.component for earlier in watched[:place]]:
+            yield f"{part.path}: {part.name} is watched already, and its two curves would have one name"
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", recipe.device):
         yield f"device: must be auto, cpu, cuda or cuda:N, not {written(recipe.device)}"

@@ -97,19 +97,26 @@ class TrainTable:
 
 @attrs.frozen(kw_only=True)
 class ValidateTable:
-    """``[validate]``: the figure that is watched while training.
+    """``[validate]``: the figures that are watched while training.
 
     Arguments:
         estimator: What to estimate; the highest value is the best.
+        also: What else to estimate then, for the curves of training; it decides nothing.
         every: Epochs between validations, 1 or more.
         split: Which split.
         examples: How many examples of it, 1 or more; where it has no more than that, all.
     """
 
     estimator: EstimatorPart
+    also: list[EstimatorPart] = field(factory=list)
     every: int = field(default=1, validator=at_least(1))
     split: Literal["train", "valid", "test"] = "valid"
     examples: int = field(default=1000, validator=at_least(1))
+
+    @property
+    def estimators(self) -> list[EstimatorPart]:
+        """All of them, the one that decides first."""
+        return [self.estimator, *self.also]
 
 
 @attrs.frozen(kw_only=True)

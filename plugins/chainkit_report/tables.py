@@ -9,12 +9,11 @@ from typing import Any, TypeAlias
 from chainkit.comparison import Comparison, Setting
 from chainkit.estimator import Estimate
 from chainkit.evaluation import number
+from chainkit.logged import ERROR, metric_names
 from chainkit.run_record import Figure
 from chainkit_report.html import Html, element, joined, listed
 
 NONE = "–"
-PLACES = ("update", "epoch")
-"""Entries of a logged line that say where it was logged; all others are metrics."""
 
 Basis: TypeAlias = tuple[int, str, int, str, str]
 
@@ -114,13 +113,15 @@ def logged(metrics: Sequence[Mapping[str, Any]]) -> Html:
     Arguments:
         metrics: The lines of ``metrics.jsonl``.
     """
-    names = dict.fromkeys(name for line in metrics for name in line if name not in PLACES)
-    found = {name: [line for line in metrics if name in line] for name in names}
-    rows = [
-        (name, *[joined(exact(line[name]), f" (update {line.get('update', '?')})") for line in (lines[0], lines[-1])])
-        for name, lines in found.items()
-    ]
+    found = {name: [line for line in metrics if name in line] for name in metric_names(metrics)}
+    rows = [(name, _logged(lines[0], name), _logged(lines[-1], name)) for name, lines in found.items()]
     return table("What was logged while training.", ("Metric", "First", "Last"), rows) if rows else Html()
+
+
+def _logged(line: Mapping[str, Any], name: str) -> Html:
+    """A metric of one line with its standard error, if it has one, and where it was logged."""
+    error = [" ± ", exact(line[name + ERROR])] if name + ERROR in line else []
+    return joined(exact(line[name]), *error, f" (update {line.get('update', '?')})")
 
 
 def text(value: Any) -> str:

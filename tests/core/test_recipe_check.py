@@ -77,6 +77,7 @@ def test_the_number_of_steps_may_be_left_out_only_where_it_can_be_inferred(toys:
     [
         (["train.accumulate=2", "train.update=step"], "train.accumulate"),
         (["train.patience=3"], "train.patience"),
+        (["validate.estimator=bound", "validate.also=['bound']"], "validate.also.0"),
         (["device=gpu"], "device"),
         (["device='cuda:x'"], "device"),
         (["sample.steps=5"], "sample.steps"),

@@ -11,6 +11,7 @@ import chainkit
 from chainkit.chain import Samples
 from chainkit.curve import Curve
 from chainkit.estimator import Estimate
+from chainkit.logged import watched
 from chainkit.packages import imported
 from chainkit.run_record import read_record
 from chainkit_figures import hooks
@@ -191,6 +192,15 @@ def test_what_was_logged_is_drawn_by_update(kept):
     assert bound.get_legend() is None
 
 
+def test_what_was_logged_several_times_an_epoch_has_its_mean_over_each(kept):
+    lines = [{"update": 50 * n, "epoch": (n - 1) // 2, "loss": n**2} for n in (1, 2, 3, 4)]
+    (loss,) = training_curves(logged(kept, lines)).axes
+    as_logged, means = (line.get_xydata().tolist() for line in loss.lines)
+    assert as_logged == [[50, 1], [100, 4], [150, 9], [200, 16]]
+    assert means == [[75, 2.5], [175, 12.5]]
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["as logged", "mean of each epoch"]
+
+
 def test_the_curve_of_a_likelihood_has_the_likelihoods_at_the_end_beside_it(kept, estimate):
     lines = [{"update": 50, "epoch": 1, "loss": 1.0, "valid lower bound": 3.0}]
     figures = [
@@ -204,6 +214,23 @@ def test_the_curve_of_a_likelihood_has_the_likelihoods_at_the_end_beside_it(kept
     named = ["valid lower bound", "lower bound, 100 test examples", "importance sampling, 100 test examples"]
     assert [text.get_text() for text in bound.get_legend().get_texts()] == named
     assert [bars.get_segments()[0][:, 1].tolist() for bars in bound.collections] == [[3.5, 4.5], [8.75, 9.25]]
+
+
+def test_likelihoods_that_were_watched_share_a_panel_with_bands_of_their_errors(kept, estimate):
+    lines = [
+        {"update": n, "epoch": n, **watched("valid", [estimate(n, 0.5), estimate(n + 4, 0.25, name="importance sampling")])} for n in (1, 2)
+    ]
+    figures = [estimate(8.0, name="factorial baseline"), estimate(7.0, name="importance sampling"), estimate(4.0)]
+    (axes,) = training_curves(logged(kept, [*lines, {"update": 3, "epoch": 3, "loss": 1.0}], *figures)).axes[1:]
+    assert axes.get_title() == "valid lower bound, valid importance sampling"
+    curves = [line for line in axes.lines if line.get_label().startswith("valid")]
+    assert [curve.get_ydata().tolist() for curve in curves] == [[1, 2], [5, 6]]
+    bands = [band.get_paths()[0].get_extents() for band in axes.collections[:2]]
+    assert [(band.y0, band.y1) for band in bands] == [(0.5, 2.5), (4.75, 6.25)]
+    at_the_end = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_linestyle() == "--"}
+    assert [at_the_end[value] for value in (4.0, 7.0)] == [curve.get_color() for curve in curves]
+    assert len(set(at_the_end.values())) == 3
+    assert len(axes.get_legend().get_texts()) == 5
 
 
 def test_a_run_that_logged_nothing_has_no_curve(kept):

@@ -81,7 +81,8 @@ def full(kept, estimate):
         "overrides": ['device="cpu"', "train.epochs=2"],
         "command": ["chainkit", "run", "digits.toml"],
     }
-    lines = '{"update": 50, "epoch": 1, "loss": 2.5}\n{"update": 60, "epoch": 2, "loss": 0.125, "valid bound": -7.5}\n'
+    watched = '"valid bound": -7.5, "valid bound (standard error)": 0.5'
+    lines = f'{{"update": 50, "epoch": 1, "loss": 2.5}}\n{{"update": 60, "epoch": 2, "loss": 0.125, {watched}}}\n'
     folder = kept("full", *figures, environment=environment, **{"metrics.jsonl": lines})
     png(folder / "pictures" / "training.png")
     png(folder / "pictures" / "samples.png", (b"tEXt", b"Title\0Samples"), (b"tEXt", b"Description\0A grid of 64 digits"))
@@ -158,7 +159,7 @@ def test_a_page_says_how_the_run_is_made_again(full):
 def test_training_is_told_by_its_first_and_last_lines(full):
     rows = Page(run_page(read_record(full))).texts("tr")
     assert "loss2.50 (update 50)0.12 (update 60)" in rows
-    assert "valid bound-7.50 (update 60)-7.50 (update 60)" in rows
+    assert "valid bound-7.50 ± 0.50 (update 60)-7.50 ± 0.50 (update 60)" in rows
 
 
 def test_a_run_that_has_just_begun_has_a_page(kept):
