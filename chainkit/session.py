@@ -185,6 +185,8 @@ class Session:
             progress.update, total, f"epoch {progress.epoch + 1}, loss {loss:.4g}, {examples:.0f} examples/s, {left:.0f} s left"
         )
         if progress.update == self._first + 1:
+            if self.trainer.ungraphed is not None:
+                self.run.say(f"train.graph: no graph is used: {self.trainer.ungraphed}")
             require_same(module_tensors(self.run.model), "after an update")
         poll_together()
 

@@ -53,6 +53,7 @@ class Stacked:
         self.process = model.process
         self.recorder = Recorder(model.chain.operator, comparing=comparing)
         self._longest: int | None = None
+        self._constants: dict[tuple[object, ...], Tensor] = {}
 
     def losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
         """The losses of ``LocalObjective.losses``, those of a chunk of steps in one.
@@ -64,7 +65,7 @@ class Stacked:
         walk = self.walk(batch, source)
         while drawn := self.draw(walk):
             losses = self.together(drawn, batch)
-            weights = losses.new_tensor([transition.weight for transition, _ in drawn])
+            weights = self._constant([transition.weight for transition, _ in drawn], losses)
             yield Loss(value=(losses.mean(0) * weights).sum())  # no product of vectors: autocast would round it to bfloat16
             del drawn, losses
 
@@ -105,7 +106,7 @@ class Stacked:
         repeated = batch.repeat(len(steps))
         state = _interleaved([transition.state for transition in transitions])
         like = tensors(state)[0]
-        k = torch.tensor(steps, device=like.device).repeat(batch.rows)
+        k = self._constant(steps, like, torch.int64, batch.rows)
         with self.recorder.replaying([evaluation for _, evaluation in drawn]):
             kernel = self.chain.operator(state, k, repeated.condition)
         stack = Transition(
@@ -125,7 +126,14 @@ class Stacked:
         if isinstance(temperatures, Tensor):
             return temperatures[[step - 1 for step in steps]].repeat(rows)
         chosen = [temperatures[step - 1] for step in steps]
-        return chosen[0] if len(set(chosen)) == 1 else like.new_tensor(chosen).repeat(rows)
+        return chosen[0] if len(set(chosen)) == 1 else self._constant(chosen, like, rows=rows)
+
+    def _constant(self, values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None, rows: int = 1) -> Tensor:
+        """Numbers on a device, for each of so many rows; sent there once, since a device that must be waited for cannot be graphed."""
+        key = (tuple(values), like.device, dtype or like.dtype, rows)
+        if key not in self._constants:
+            self._constants[key] = torch.tensor(values, dtype=dtype or like.dtype, device=like.device).repeat(rows)
+        return self._constants[key]
 
 
 @torch.no_grad()

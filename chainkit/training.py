@@ -20,20 +20,23 @@ from chainkit.batch import Batch
 from chainkit.build import Model
 from chainkit.bundle import Tensors
 from chainkit.data import Data
+from chainkit.descent import Descent
 from chainkit.diagnosis import Watch, broken_parameter, explained, replay
 from chainkit.distributed import current, lead, shared
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
+from chainkit.graphs import Graphed, graphed
 from chainkit.modes import matmul_precision
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.progress import Progress
 from chainkit.random import Source, seeded
 from chainkit.recipe.schema import TrainTable
-from chainkit.sharing import sum_gradients, sum_metrics
+from chainkit.replay import NotReplayable
+from chainkit.sharing import sum_metrics
 from chainkit.snapshot import Snapshot
 from chainkit.stacking import Stacked, why_not_stacked
 
-Losses: TypeAlias = Callable[[Batch, Source], Iterator[Loss]]
+Follow: TypeAlias = Callable[[Descent, Batch, Source], None]
 
 
 class Trainer:
@@ -74,7 +77,9 @@ class Trainer:
         self.device = torch.device(device)
         self.progress = Progress()
         self.one_by_one: str | None = None
+        self.ungraphed: str | None = None
         self._stacked: Stacked | None = None
+        self._recorded: Graphed | None = None
         self._before = Snapshot(model, optimisers)
         averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
         self.average = None if averaging is None else AveragedModel(model, multi_avg_fn=averaging)
@@ -122,13 +127,13 @@ class Trainer:
             self.progress.epoch += 1
             self.progress.position = 0
 
-    def _update(self, batches: tuple[Tensor, ...]) -> _Descent:
+    def _update(self, batches: tuple[Tensor, ...]) -> Descent:
         self.model.train()
         self.optimisers.scale_rates(self.decay(self.progress.update, self.total_updates))
         before = self._before
         before.begin()
         try:
-            descent = self._descend(batches, before, self._losses)
+            descent = self._descend(batches, before, self._follow)
         except NonFiniteError as error:
             before.restore()
             before.complete()
@@ -139,18 +144,49 @@ class Trainer:
             self.average.update_parameters(self.model)
         return descent
 
-    def _descend(self, batches: tuple[Tensor, ...], before: Snapshot, losses: Losses) -> _Descent:
+    def _descend(self, batches: tuple[Tensor, ...], before: Snapshot, follow: Follow) -> Descent:
         group, rows, update = current(), len(batches[0]), self.progress.update
         part = group.part(rows)
-        descent = _Descent(self, len(part) / rows / len(batches), before)
+        descent = self._descent(before, len(part) / rows / len(batches))
         for number, index in enumerate(batches):
             preparation = group.source(seeded(self.device, self.seed, "preparation", update, number), rows)
             batch = self.data.batch("train", index[part.start : part.stop], preparation, self.device)
-            source = group.source(seeded(self.device, self.seed, "walk", update, number), rows)
-            descent.follow(losses(batch, source))
+            follow(descent, batch, group.source(seeded(self.device, self.seed, "walk", update, number), rows))
         descent.finish()
         descent.metrics = sum_metrics(descent.metrics, len(part) / rows)
         return descent
+
+    def _descent(self, before: Snapshot, scale: float) -> Descent:
+        return Descent(self.optimisers, before, scale, per_step=self.settings.update == "step", autocast=self.autocast)
+
+    def _follow(self, descent: Descent, batch: Batch, source: Source) -> None:
+        recorded = self._graph(descent, batch) if self.settings.graph else None
+        if recorded is None:
+            descent.follow(self._losses(batch, source))
+        else:
+            descent.add(DEFAULT, recorded(batch, cast(torch.Generator, source).initial_seed()))
+
+    def _graph(self, descent: Descent, batch: Batch) -> Graphed | None:
+        if self._recorded is None and self.ungraphed is None:
+            try:
+                self._recorded = self._record(descent, batch)
+            except Exception as error:  # whatever it is, it is raised again without a graph, if it is the model's
+                descent.before.restore()
+                self.ungraphed = str(error) if isinstance(error, NotReplayable) else f"{type(error).__name__}: {error}"
+        return self._recorded
+
+    def _record(self, descent: Descent, batch: Batch) -> Graphed:
+        if current().size > 1:
+            raise NotReplayable("several processes meet within an update")
+
+        def gradients(batch: Batch, source: Source) -> Tensor:
+            trial = self._descent(descent.before, descent.scale)
+            trial.follow(self._losses(batch, source))
+            if not self.progress.stacked:
+                raise NotReplayable(f"steps are trained one at a time ({self.one_by_one})")
+            return trial.touched[DEFAULT]
+
+        return graphed(gradients, self.optimisers.parameters(DEFAULT), batch, device=self.device, restore=descent.before.restore)
 
     def _losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
         if self.progress.stacked is None:
@@ -164,8 +200,8 @@ class Trainer:
     def _single(self, batch: Batch, source: Source) -> Iterator[Loss]:
         return self.model.objective.losses(self.model.chain, self.model.process, batch, source=source)
 
-    def _watched(self, watch: Watch) -> Losses:
-        return lambda batch, source: watch.losses(self._single(batch, source))
+    def _watched(self, watch: Watch) -> Follow:
+        return lambda descent, batch, source: descent.follow(watch.losses(self._single(batch, source)))
 
     def _why_one_by_one(self, batch: Batch) -> str | None:
         if self.settings.update == "step":
@@ -208,56 +244,6 @@ class Trainer:
         self.optimisers.restore(groups["optimizer"], state["optimizer"])
         self.progress = Progress(**state["progress"])
         self.optimisers.scale_rates(self.decay(max(self.progress.update - 1, 0), self.total_updates))
-
-
-class _Descent:
-    """Follows streams of losses, calling backward on each as it comes and updating where due."""
-
-    def __init__(self, trainer: Trainer, scale: float, before: Snapshot) -> None:
-        self.trainer = trainer
-        self.before = before
-        self.optimisers = trainer.optimisers
-        self.per_step = trainer.settings.update == "step"
-        self.scale = scale
-        self.touched: dict[str, Tensor] = {}
-        self.metrics: dict[str, list[Tensor]] = {}
-        self.total = 0.0
-
-    def follow(self, losses: Iterator[Loss]) -> None:
-        due: str | None = ""
-        while due is not None:
-            with self.trainer.autocast():
-                due = self._backward(losses)
-            if due is not None:
-                self.before.complete()
-                self._apply(due)
-
-    def _backward(self, losses: Iterator[Loss]) -> str | None:
-        """Takes losses until an update is due, and names its set; None when there are no more."""
-        several = len(self.optimisers.sets) > 1
-        for loss in losses:
-            name = loss.parameters or DEFAULT
-            reached = self.optimisers.parameters(name)
-            # Operations run backward in the type that they ran forward in, which autocast must not change.
-            with self.trainer.autocast(enabled=False):
-                (loss.value * self.scale).backward(inputs=reached if several else None)
-            for metric, number in loss.metrics.items():
-                self.metrics.setdefault(metric, []).append(number.detach())
-            value = loss.value.detach() * self.scale
-            self.touched[name] = self.touched[name] + value if name in self.touched else value
-            if self.per_step if loss.update is None else loss.update:
-                return name
-        return None
-
-    def finish(self) -> None:
-        if len(self.touched) > 1:
-            self.before.complete()
-        for name in list(self.touched):
-            self._apply(name)
-
-    def _apply(self, name: str) -> None:
-        loss = sum_gradients(self.optimisers.parameters(name), self.touched.pop(name))
-        self.total += self.optimisers.apply(name, loss)
 
 
 def module_tensors(module: torch.nn.Module) -> Tensors:

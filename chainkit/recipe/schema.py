@@ -70,6 +70,8 @@ class TrainTable:
             float32, or float64 if so.
         matmul: How float32 products are made while training, ``torch.set_float32_matmul_precision``:
             ``highest``, ``high`` or ``medium``; the lower two round inputs where the machine is faster so.
+        graph: Whether the gradients of an update are launched as one CUDA graph, which pays where many small
+            kernels follow each other. Where that cannot be, a line says why and nothing else changes.
         patience: Stop when the validation figure has not improved for so many validations.
         statistics_examples: Training examples on which normalisation statistics are recomputed.
         checkpoint_every: Epochs between checkpoints, 1 or more.
@@ -89,6 +91,7 @@ class TrainTable:
     ema: float | None = field(default=None, validator=[at_least(0), below(1)])
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     matmul: Literal["highest", "high", "medium"] = "highest"
+    graph: bool = False
     patience: int | None = field(default=None, validator=at_least(1))
     statistics_examples: int = field(default=10_000, validator=at_least(2))
     checkpoint_every: int = field(default=1, validator=at_least(1))

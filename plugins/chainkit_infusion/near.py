@@ -27,7 +27,7 @@ class NearGaussian:
 
     def __call__(self, origin: Tensor) -> Gaussian:
         """The distribution around x, [B, *event]."""
-        return Gaussian(origin, origin.new_tensor(self.variance))
+        return Gaussian(origin, origin.new_full((), self.variance))
 
 
 @attrs.frozen

@@ -7,6 +7,10 @@ from typing import overload
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+_CYCLES = WeakTensorKeyDictionary()
+"""What is known of tensors of steps: to look into one waits for its device."""
 
 
 @overload
@@ -39,6 +43,12 @@ def cycle_of(k: Tensor) -> Tensor | None:
     Returns:
         [T], all different, with T below the number of rows; None where the rows are in no such order.
     """
+    if k not in _CYCLES:
+        _CYCLES[k] = _found(k)
+    return _CYCLES[k]
+
+
+def _found(k: Tensor) -> Tensor | None:
     again = (k[1:] == k[0]).nonzero()
     if not len(again):
         return None
@@ -46,7 +56,7 @@ def cycle_of(k: Tensor) -> Tensor | None:
     cycle = k[:length]
     if len(k) % length or len(cycle.unique()) < length or not bool((k.view(-1, length) == cycle).all()):
         return None
-    return cycle
+    return cycle.clone()  # a view would keep k alive
 
 
 def by_step(function: Callable[[Tensor, int], Tensor], values: Tensor, k: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Bridge(ForwardProcess):
             origin: x, [B, *event].
             k: In 2..K.
         """
-        return Gaussian(state + (origin - state) / k, state.new_tensor(self.noise**2))
+        return Gaussian(state + (origin - state) / k, state.new_full((), self.noise**2))
 
     def walk(
         self,

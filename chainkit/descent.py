@@ -1,0 +1,90 @@
+"""One update: losses in, gradients summed, optimisers stepped where that is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor
+
+from chainkit.objective import Loss
+from chainkit.optimisation import DEFAULT, Optimisers
+from chainkit.sharing import sum_gradients
+from chainkit.snapshot import Snapshot
+
+
+class Descent:
+    """Follows streams of losses, calling backward on each as it comes and updating where due.
+
+    Arguments:
+        optimisers: The optimisers of the parameter sets.
+        before: The model as it was; completed before the first of several updates.
+        scale: Weight of a loss.
+        per_step: Whether an update follows every loss that does not say otherwise.
+        autocast: Makes a fresh region of autocast, or of none.
+    """
+
+    def __init__(
+        self,
+        optimisers: Optimisers,
+        before: Snapshot,
+        scale: float,
+        *,
+        per_step: bool,
+        autocast: Callable[[bool], AbstractContextManager[Any]],
+    ) -> None:
+        self.optimisers = optimisers
+        self.before = before
+        self.scale = scale
+        self.per_step = per_step
+        self.autocast = autocast
+        self.touched: dict[str, Tensor] = {}
+        self.metrics: dict[str, list[Tensor]] = {}
+        self.total = 0.0
+
+    def follow(self, losses: Iterator[Loss]) -> None:
+        """Takes a stream of losses to its end, with the updates that it asks for."""
+        due: str | None = ""
+        while due is not None:
+            with self.autocast(True):
+                due = self._backward(losses)
+            if due is not None:
+                self.before.complete()
+                self._apply(due)
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Notes a loss, weighted, whose gradients are there.
+
+        Arguments:
+            name: The set of parameters that it reaches.
+            value: A scalar without a graph.
+        """
+        self.touched[name] = self.touched[name] + value if name in self.touched else value
+
+    def finish(self) -> None:
+        """Makes the updates that no loss has asked for."""
+        if len(self.touched) > 1:
+            self.before.complete()
+        for name in list(self.touched):
+            self._apply(name)
+
+    def _backward(self, losses: Iterator[Loss]) -> str | None:
+        """Takes losses until an update is due, and names its set; None when there are no more."""
+        several = len(self.optimisers.sets) > 1
+        for loss in losses:
+            name = loss.parameters or DEFAULT
+            reached = self.optimisers.parameters(name)
+            # Operations run backward in the type that they ran forward in, which autocast must not change.
+            with self.autocast(False):
+                (loss.value * self.scale).backward(inputs=reached if several else None)
+            for metric, number in loss.metrics.items():
+                self.metrics.setdefault(metric, []).append(number.detach())
+            self.add(name, loss.value.detach() * self.scale)
+            if self.per_step if loss.update is None else loss.update:
+                return name
+        return None
+
+    def _apply(self, name: str) -> None:
+        loss = sum_gradients(self.optimisers.parameters(name), self.touched.pop(name))
+        self.total += self.optimisers.apply(name, loss)
