@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from chainkit.bundle import as_written, read_bundle, write_bundle
-from chainkit.distributed import lead
+from chainkit.distributed import in_turn, lead
 from chainkit.errors import CheckpointError
 from chainkit.files import remove
 from chainkit.progress import Progress
@@ -66,8 +66,8 @@ def restore(run: Run) -> bool:
         run.say(f"skipped a damaged checkpoint: {complaint}")
     if path is None:
         lead(lambda: run.metrics.cut(0))
-        if run.recipe.train.start is not None:
-            _start_from(run, RunDirectory(Path(run.recipe.train.start)))
+        if (start := run.recipe.train.start) is not None:
+            run.say(f"starting from the {start_from(run, start)} of {start}")
         return False
     groups, state = read_bundle(path)
     with as_written(path):
@@ -79,8 +79,23 @@ def restore(run: Run) -> bool:
     return True
 
 
-def _start_from(run: Run, other: RunDirectory) -> None:
-    """Takes the weights of another run's chain and process; what its objective owns stays there."""
+def start_from(run: Run, start: str) -> str:
+    """Takes the weights of another run's chain and process; what its objective owns stays there.
+
+    Arguments:
+        run: The run that is to be trained.
+        start: The other's directory.
+
+    Returns:
+        Which weights they are.
+
+    Raises:
+        CheckpointError: The other is no run that has ended, is damaged, or has another model.
+    """
+    return in_turn(lambda: _start_from(run, RunDirectory(Path(start))))
+
+
+def _start_from(run: Run, other: RunDirectory) -> str:
     if not other.final.is_dir():
         raise CheckpointError(f"train.start: {other.path} is no run that has ended")
     groups, state = read_bundle(other.final)
@@ -88,7 +103,7 @@ def _start_from(run: Run, other: RunDirectory) -> None:
         tensors = {name: tensor for name, tensor in groups["model"].items() if name.startswith(("chain.", "process."))}
         for model in (run.model, run.trainer.reported):
             load_tensors(torch.nn.ModuleDict({"chain": model.chain, "process": model.process}), tensors)
-        run.say(f"starting from the {state['weights']} of {other.path}")
+        return str(state["weights"])
 
 
 def conclude(run: Run) -> None:

@@ -23,7 +23,7 @@ def open_closed_streams() -> None:
 class _Terminal(io.FileIO):
     """A terminal that may go away; what is written to it then is dropped."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:

@@ -585,8 +585,10 @@ def test_weights_of_another_model_or_of_no_run_are_refused(begin, tmp_path):
     begin(METHODS["infusion"], name="first")
     with pytest.raises(CheckpointError, match="does not fit the recipe"):
         begin(METHODS["heated"], f'train.start="{tmp_path / "first"}"', name="second")
+    assert not (tmp_path / "second").exists()
     with pytest.raises(CheckpointError, match="nothing: not a run directory"):
         begin(METHODS["heated"], f'train.start="{tmp_path / "nothing"}"', name="third")
+    assert not (tmp_path / "third").exists()
 
 
 # Opening a run
