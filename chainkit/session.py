@@ -17,6 +17,7 @@ from chainkit.errors import ChainkitError, Interrupted, NonFiniteError, ProcessL
 from chainkit.estimator import Estimate
 from chainkit.files import write_text
 from chainkit.host import Host
+from chainkit.logged import watched
 from chainkit.opening import prepare_run
 from chainkit.plugin import Plugin
 from chainkit.recipe import read_recipe, resolved_text
@@ -184,6 +185,8 @@ class Session:
             progress.update, total, f"epoch {progress.epoch + 1}, loss {loss:.4g}, {examples:.0f} examples/s, {left:.0f} s left"
         )
         if progress.update == self._first + 1:
+            if self.trainer.ungraphed is not None:
+                self.run.say(f"train.graph: no graph is used: {self.trainer.ungraphed}")
             require_same(module_tensors(self.run.model), "after an update")
         poll_together()
 
@@ -225,23 +228,18 @@ class Session:
         run.tell("chainkit_samples", samples=samples)
 
     def _validate(self, table: ValidateTable) -> bool:
-        """Estimates the validation figure; true if it is the best so far."""
+        """Estimates the figures to watch; true if the one that decides is the best so far."""
         run, progress = self.run, self.trainer.progress
         model = self.trainer.reported
         run.recompute_statistics(model)
         examples = run.data.examples(table.split, table.examples, seed=run.recipe.seed, device=run.device)
-        estimator = build_part(table.estimator, Context(data=run.data.summary, steps=run.chain.steps))
-        estimate = estimated(estimator, model, examples)
-        improved = progress.best is None or estimate.value > progress.best
-        if improved:
-            progress.best, progress.best_checkpoint, progress.stale = estimate.value, f"{progress.update:08d}", 0
-        else:
-            progress.stale += 1
-        patience = self.trainer.settings.patience
+        context = Context(data=run.data.summary, steps=run.chain.steps)
+        found = [estimated(build_part(part, context), model, examples) for part in table.estimators]
+        improved, patience = progress.judge(found[0].value), self.trainer.settings.patience
         progress.stopped = patience is not None and progress.stale >= patience
-        self._log(**{f"{table.split} {estimate.name}": estimate.value})
-        best = " (best so far)" if improved else ""
-        run.say(
-            f"epoch {progress.epoch}: {estimate.name} on {len(examples)} {table.split} examples {estimate.value:.2f} {estimate.unit}{best}"
-        )
+        self._log(**watched(table.split, found))
+        for place, estimate in enumerate(found):
+            best = " (best so far)" if improved and place == 0 else ""
+            said = f"{estimate.name} on {len(examples)} {table.split} examples {estimate.value:.2f} {estimate.unit}{best}"
+            run.say(f"epoch {progress.epoch}: {said}")
         return improved
