@@ -11,7 +11,7 @@ import itertools
 from pathlib import Path
 
 SILENT_PLUGINS = frozenset({"chainkit_figures", "chainkit_images", "chainkit_report", "chainkit_tensorboard"})
-SILENT_FILES = frozenset({"__init__.py", "capabilities.py", "configs.py", "hooks.py"})
+SILENT_FILES = frozenset({"__init__.py", "capabilities.py", "configs.py", "drawing.py", "hooks.py", "jobs.py"})
 
 CORE = {
     "chainkit/chain.py": ["tests/core/test_chain.py"],
@@ -19,7 +19,7 @@ CORE = {
         "tests/docs/test_names.py::test_worked_examples_of_bits_per_dimension",
         "tests/statistics/test_estimators_log_weight.py",
     ],
-    "chainkit/extension.py": ["tests/core/test_chain.py"],
+    "chainkit/extension.py": ["tests/core/test_extension.py", "tests/core/test_chain.py"],
     "chainkit/kernel.py": ["tests/core/test_distributions.py"],
     "chainkit/log_weight.py": ["tests/core/test_log_weight.py"],
     "chainkit/objective.py": ["tests/plugins/test_infusion_objectives.py"],

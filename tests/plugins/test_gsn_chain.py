@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from chainkit import Chain, Data, Network, TransitionOperator, log_weights
+from chainkit import Chain, Component, Context, Data, Network, Part, TransitionOperator, log_weights
 from chainkit.batch import Batch
 from chainkit.build import Model
 from chainkit.distributions import Density, HasMean
@@ -24,8 +24,11 @@ from chainkit_gsn import (
     WalkbackProcess,
     hold_known,
 )
+from chainkit_gsn.autoencoder import build_bernoulli
+from chainkit_gsn.configs import DenoisingBernoulliConfig
 from chainkit_gsn.corruption import known_bits
 from chainkit_gsn.kernel import AutoencoderKernel
+from chainkit_networks import MLP
 from chainkit_priors import BernoulliPrior, GaussianPrior
 
 BITS = 3
@@ -316,3 +319,17 @@ def test_log_w_of_a_linear_gaussian_chain_is_exact_in_expectation():
     assert ((ratio.mean(1) - 1).abs() < 4.5 * ratio.std(1) / 20_000**0.5).all()
     assert (ratio.std(1) / 20_000**0.5 < 0.1).all()
     assert (log_w.mean(1) < exact).all()
+
+
+def made(thing):
+    """A part of a recipe that is built to this."""
+    component = Component(name="given", config=DenoisingBernoulliConfig, build=lambda config, context: thing)
+    return Part(kind="given", component=component, config=None, path="given")
+
+
+def test_reconstructions_of_bits_start_at_the_rates_of_the_data_where_they_can_be_learned_from():
+    values = torch.zeros(100, 3)
+    values[:20, 0], values[:, 2] = 1.0, 1.0
+    config = DenoisingBernoulliConfig(network=made(MLP((3,), hidden=[4])), corruption=made(SaltAndPepper(0.2)))
+    built = build_bernoulli(config, Context(data=Data.of(values, binary=True).summary, steps=2))
+    torch.testing.assert_close(built.network.readout.linear.bias, torch.tensor([0.2, 0.01, 0.99]).logit())

@@ -80,6 +80,13 @@ def test_training_starts_at_the_moments_of_the_data():
     torch.testing.assert_close(distribution.variance, torch.tensor([[0.02, 0.06, 0.1 * 0.02 + 1e-4]]))
 
 
+@pytest.mark.parametrize(("mean", "start"), [(0.0, 0.02), (1.0, 0.98), (0.985, 0.98), (0.3, 0.3)])
+def test_a_sigmoid_mean_starts_no_nearer_to_its_ends_than_it_can_learn_from(mean, start):
+    config = InfusionGaussianConfig(network=NETWORK)
+    distribution = build_gaussian(config, context(torch.full((3,), mean), torch.full((3,), 0.01)))(torch.zeros(1, 3), 1).at()
+    torch.testing.assert_close(distribution.mean, torch.full((1, 3), start))
+
+
 def test_a_linear_mean_reaches_data_outside_the_unit_interval():
     mean = torch.tensor([-3.0, 0.0, 4.0])
     config = InfusionGaussianConfig(network=NETWORK, mean="linear", variance_scale=10.0)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from chainkit_networks import MLP, EncoderDecoder, Generator, RadialBasis, StepLinear
 from chainkit_networks.activations import ACTIVATIONS
+from chainkit_networks.conditioning import waves
 
 STEPS, ROWS = 5, 6
 
@@ -271,6 +272,29 @@ def test_linear_layers_per_step_agree_by_gathering_and_by_visiting_the_steps(mon
     monkeypatch.setattr("chainkit_networks.step_linear.GATHERED", 0)
     torch.testing.assert_close(layer(hidden, k), gathered)
     assert len(hidden) * 12 > layer.weight.numel()
+
+
+def test_linear_layers_per_step_start_with_outputs_of_mean_square_one():
+    torch.manual_seed(1)
+    weight = StepLinear(400, 300, 2).weight
+    assert weight.std().item() == pytest.approx(400**-0.5, rel=4 / (2 * weight.numel()) ** 0.5)
+
+
+@pytest.mark.parametrize("readout", ["shared", "per-step"])
+def test_networks_start_close_to_the_biases_of_their_heads(readout):
+    """The last layer's outputs start a tenth as wide as its inputs."""
+    torch.manual_seed(1)
+    weight = MLP((400,), hidden=[500], heads=2, steps=2, readout=readout).readout.linear.weight
+    assert weight.std().item() == pytest.approx(0.1 * 500**-0.5, rel=4 / (2 * weight.numel()) ** 0.5)
+
+
+def test_steps_are_waves_whose_lengths_grow_from_two_pi_to_ten_thousand_times_that():
+    table, k = waves(50).double(), torch.arange(1, 51, dtype=torch.float64)
+    for number in range(32):
+        phase = k / 10_000 ** (number / 32)
+        torch.testing.assert_close(table[:, number], phase.sin(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(table[:, 32 + number], phase.cos(), atol=1e-6, rtol=0)
+    assert table.shape == (50, 64)
 
 
 def test_the_state_gets_no_gradient_unless_it_asks_for_one():

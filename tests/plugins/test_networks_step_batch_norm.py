@@ -50,6 +50,32 @@ def test_training_equals_a_torch_layer_per_step(space):
         assert norm.num_batches_tracked[k - 1] == twin.num_batches_tracked
 
 
+@pytest.mark.parametrize("space", [(), (5, 2)])
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_what_processes_do_together_is_on_one_of_them_what_it_does_alone(space, momentum):
+    given = values(8, FEATURES, *space, dtype=torch.float64)
+    pairs = [
+        (lambda: randomised(StepBatchNorm(FEATURES, STEPS, momentum=momentum)).double(), 3),
+        (lambda: randomised(SharedBatchNorm(FEATURES, momentum=momentum)).double(), 3),
+    ]
+    for make, k in pairs:
+        alone, together = make(), make()
+        expected = alone(given, k)
+        found = together._together(given, k) if isinstance(together, StepBatchNorm) else together._together(given)
+        torch.testing.assert_close(found, expected)
+        for name, buffer in alone.named_buffers():
+            torch.testing.assert_close(dict(together.named_buffers())[name], buffer, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_rows_at_several_steps_are_normalised_together_like_each_step_alone():
+    k = torch.tensor([1, 3, 3, 1, 4, 3, 4, 1])
+    given, alone = values(8, FEATURES, dtype=torch.float64), randomised(StepBatchNorm(FEATURES, STEPS)).double()
+    together = randomised(StepBatchNorm(FEATURES, STEPS)).double()
+    torch.testing.assert_close(together._together(given, k), alone(given, k))
+    for name, buffer in alone.named_buffers():
+        torch.testing.assert_close(dict(together.named_buffers())[name], buffer, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def test_running_statistics_of_other_steps_stay():
     norm = randomised(StepBatchNorm(FEATURES, STEPS))
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}

@@ -140,11 +140,12 @@ def built(name, config_class, data, **settings):
 def test_bernoulli_starts_at_the_rates_of_the_data():
     values = torch.zeros(100, *SHAPE)
     values[:20] = 1.0
-    values[:, 0, 0] = 0.0
+    values[:, 0, 0], values[:, 0, 1] = 0.0, 1.0
     operator = built("walkback-bernoulli", BernoulliConfig, Data.of(values, binary=True), alpha=0.3)
     logits = operator(values, 1).logits.mean(0)
     expected = torch.full(SHAPE, math.log(0.2 / 0.8))
     expected[0, 0] = math.log(0.01 / 0.99) - 0.7 * 0.01  # clamped; its own state is always zero
+    expected[0, 1] = math.log(0.99 / 0.01) + 0.7 * 0.01  # and this one's always one
     torch.testing.assert_close(logits, expected)
 
 

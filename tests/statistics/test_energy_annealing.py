@@ -206,6 +206,15 @@ def test_the_enumerated_figure_is_the_exact_one(large):
     assert found.error_walks is None
 
 
+def test_the_error_of_annealing_is_the_relative_one_of_the_mean_weight(large):
+    """The squared error of log Z is Var(w) / (n mean(w)^2), with the unbiased variance."""
+    estimator, examples = AIS(steps=5, chains=30), drawn_from(large.operator.energy, 10, 5)("test")
+    weights = partition_weights(stretched(large, 5), 30, examples).exp()
+    found = estimator.estimate(large, HeatedProcess(), examples)
+    assert found.error_walks == pytest.approx((weights.var() / 30).sqrt().item() / weights.mean().item())
+    assert found.details["shortfall"] == pytest.approx(found.error_walks**2 / 2)
+
+
 def test_the_errors_of_annealing_are_what_repetition_shows(large):
     data = drawn_from(large.operator.energy, 10, 5)
     found = [AIS(steps=20, chains=100).estimate(large, HeatedProcess(), data.examples("test", seed=seed)) for seed in range(40)]

@@ -117,7 +117,9 @@ def test_a_floor_is_never_chosen_on_the_examples_that_are_judged():
     train = torch.cat([gaussian(2000, 2), torch.zeros(2000, 1)], 1)
     data = Data.of(train, valid=train + torch.tensor([0.0, 0.0, 0.1]))
     on_valid, on_train = (Factorial().estimate(chain(3), Ending(), data.examples(split)) for split in ("valid", "train"))
-    assert on_valid.details["floor"] == min(GRID)
+    assert on_valid.details["floor"] == min(GRID) == pytest.approx(1e-7)
+    assert max(GRID) == pytest.approx(0.1)
+    assert len(GRID) == 13
     assert on_train.details["floor"] > min(GRID)
 
 

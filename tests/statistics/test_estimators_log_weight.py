@@ -215,6 +215,11 @@ def test_one_walk_has_no_error_of_its_own_and_is_the_bound():
     assert bound.error_examples == importance.error_examples > 0
 
 
+@pytest.mark.parametrize("kind", [LowerBound, Importance])
+def test_two_walks_have_an_error_of_their_own(kind):
+    assert kind(walks=2).estimate(chain(), INFUSION, points()).error_walks > 0
+
+
 def test_one_example_has_no_error_over_examples():
     estimate = LowerBound(walks=10).estimate(chain(), INFUSION, points(POINTS[:1]))
     assert estimate.error_examples is None

@@ -14,7 +14,7 @@ from chainkit.errors import DataError
 from chainkit.kernel import GaussianKernel, UntemperedKernel
 from chainkit.random import seeded
 from chainkit_estimators import Parzen
-from chainkit_estimators.parzen import BLOCK, CAVEAT, fit, log_density
+from chainkit_estimators.parzen import BLOCK, CAVEAT, GRID, chain_centres, fit, log_density
 from chainkit_priors import GaussianPrior
 
 DIM, SPREAD = 2, 0.7
@@ -164,6 +164,18 @@ def test_means_are_less_noisy_than_draws():
     means = Parzen(samples=3000, sigma=0.3).estimate(chain_of(Cloud(noise=0.5)), None, data("test"))
     blurred = MultivariateNormal(torch.zeros(DIM).double(), (SPREAD**2 - 0.5**2 + 0.3**2) * torch.eye(DIM).double())
     assert means.value == pytest.approx(blurred.log_prob(data.split("test").values).mean().item(), abs=0.05)
+
+
+def test_it_is_made_of_as_many_samples_as_asked_each_block_with_draws_of_its_own():
+    found = chain_centres(chain_of(Cloud()), gaussian_data()("test"), 2 * BLOCK + 3)
+    assert found.shape == (2 * BLOCK + 3, DIM)
+    assert len(found.unique(dim=0)) == len(found)
+    torch.testing.assert_close(found[:BLOCK], chain_centres(chain_of(Cloud()), gaussian_data()("test"), BLOCK), rtol=0, atol=0)
+
+
+def test_widths_go_by_tenths_of_a_decade_from_a_thirtieth_to_three():
+    steps = torch.tensor(GRID, dtype=torch.float64).log10()
+    torch.testing.assert_close(steps, torch.linspace(-1.5, 0.5, 21, dtype=torch.float64))
 
 
 def test_what_it_is_made_of_is_said():
