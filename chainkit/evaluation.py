@@ -26,14 +26,15 @@ def checked(estimate: Estimate) -> Estimate:
     return estimate
 
 
-def to_json(estimate: Estimate, weights: str) -> dict[str, Any]:
+def to_json(estimate: Estimate, weights: str, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """An estimate as it stands in ``evaluation.json``.
 
     Arguments:
         estimate: The estimate.
         weights: Which weights it is about, in words.
+        asked: The table of the recipe that asked for it, every default written out, where it is known.
     """
-    record = attrs.asdict(estimate)
+    record = attrs.asdict(estimate) | ({} if asked is None else {"asked": asked})
     return {**record, "error": estimate.error, "bits_per_dim": estimate.bits_per_dim, "weights": weights}
 
 
@@ -46,10 +47,16 @@ def write_evaluation(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Adds records to an evaluation file, replacing those of the same figure on the same examples."""
 
     def identity(record: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(record[key] for key in ("name", "meaning", "split", "examples", "walks", "seed", "weights"))
+        figure = tuple(record[key] for key in ("name", "meaning", "split", "examples", "walks", "seed", "weights"))
+        return *figure, json.dumps(_without_memory(record.get("asked")), sort_keys=True)
 
     kept = {identity(record): record for record in [*read_evaluation(path), *records]}
     write_text(path, json.dumps(list(kept.values()), indent=1))
+
+
+def _without_memory(asked: Any) -> Any:
+    """Settings without how much is held in memory at once, on which no figure depends."""
+    return {key: _without_memory(value) for key, value in asked.items() if key != "max_rows"} if isinstance(asked, dict) else asked
 
 
 def read_evaluation(path: Path) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
 from chainkit.random import seeded
 from chainkit.recipe.schema import Recipe
+from chainkit.recipe.write import unstructure
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory
 from chainkit.run_record import RunRecord, read_record
@@ -232,6 +233,6 @@ class Run:
         for part in table.estimators if estimators is None else estimators:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             found.append(unfinished.once(part, build_part(part, context)))
-            lead(lambda: write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights)]))
+            lead(lambda: write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights, unstructure(part))]))
         unfinished.close()
         return found

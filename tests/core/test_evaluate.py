@@ -13,7 +13,7 @@ import chainkit
 from chainkit import log_weight
 from chainkit.cli import main
 from chainkit.errors import Interrupted, RecipeError
-from chainkit.evaluation import from_json, to_json
+from chainkit.evaluation import from_json, read_evaluation, to_json
 from chainkit.host import load_plugins
 from chainkit.interrupt import handling_signals, poll
 from chainkit.reporting import Reporter
@@ -187,6 +187,18 @@ def test_what_was_kept_is_not_taken_for_another_evaluation(opened, monkeypatch):
     assert sorted(opened.directory.evaluating.iterdir()) == kept
     load_final(opened)
     opened.evaluate(parts(opened.host), seed=5)
+
+
+def test_a_figure_asked_for_otherwise_stands_beside_and_the_same_one_in_its_place(opened):
+    def written():
+        return [record["asked"] for record in read_evaluation(opened.directory.evaluation)]
+
+    part, before = opened.host.part, written()
+    more = [part("estimator", "mmd", samples=60, relative=[width]) for width in (0.5, 2.0)]
+    opened.evaluate([*more, part("estimator", "lower-bound", walks=4, max_rows=7)])
+    assert [asked["type"] for asked in written()] == [*(asked["type"] for asked in before), "mmd", "mmd"]
+    assert [asked["relative"] for asked in written()[-2:]] == [[0.5], [2.0]]
+    assert 7 in [asked.get("max_rows") for asked in written()]
 
 
 def test_a_figure_that_was_written_reads_back(opened):
