@@ -140,6 +140,7 @@ def joined() -> Iterator[Group]:
     error that all processes share ends all of them, and is raised by the leader alone.
 
     Raises:
+        ProcessLostError: The others cannot be reached, or one of them has ended.
         SystemExit: In the others, with the exit code of such an error.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -147,8 +148,9 @@ def joined() -> Iterator[Group]:
         yield ALONE
         return
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
-    store, *_ = next(dist.rendezvous("env://", rank, size))
-    dist.init_process_group(_backend(local, size), store=dist.PrefixStore("sums", store), rank=rank, world_size=size)
+    with connected():
+        store, *_ = next(dist.rendezvous("env://", rank, size))
+        dist.init_process_group(_backend(local, size), store=dist.PrefixStore("sums", store), rank=rank, world_size=size)
     group = Group(rank=rank, size=size, local=local, board=Board(dist.PrefixStore("board", store)))
     try:
         with working_as(group):

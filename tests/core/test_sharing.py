@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from chainkit.capabilities import WholeBatch
-from chainkit.distributed import ALONE, Group, current, each, in_turn, lead, working_as
+from chainkit.distributed import ALONE, Group, current, each, in_turn, joined, lead, working_as
 from chainkit.distributions import Wrapped
-from chainkit.errors import Interrupted, RecipeError
+from chainkit.errors import Interrupted, ProcessLostError, RecipeError
 from chainkit.interrupt import handling_signals, poll
 from chainkit.random import Rows, Share, common, integers, normal, seeded, uniform
 from chainkit.sharing import require_same, require_shareable, sum_gradients, sum_metrics
@@ -161,3 +161,16 @@ def test_signals_are_put_off_where_processes_must_agree():
             poll()
         with pytest.raises(Interrupted):
             poll()
+
+
+def test_others_that_cannot_be_reached_at_the_start_are_lost_and_no_bug(monkeypatch):
+    def refused(url, rank, size):
+        assert (url, rank, size) == ("env://", 1, 2)
+        raise torch.distributed.DistNetworkError("The client socket has failed to connect")
+
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "rendezvous", refused)
+    with pytest.raises(ProcessLostError, match="cannot be reached .*failed to connect"), joined():
+        pass
+    assert current() == ALONE

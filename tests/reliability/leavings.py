@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 from children import Ended, finish
 from tiny_recipes import METHODS
+
+Launch: TypeAlias = Callable[[Sequence[str], Path, Callable[[], object]], Ended]
+"""Runs ``chainkit WORDS`` to its end, as :func:`children.finish` does."""
 
 
 def left_by(run: Path) -> dict[str, bytes]:
@@ -36,19 +40,22 @@ class Whole:
     Arguments:
         recipe: Its recipe.
         left: What it left.
+        launch: How it is run, and taken up.
     """
 
     recipe: Path
     left: Mapping[str, bytes]
+    launch: Launch = finish
 
     @classmethod
-    def of(cls, method: str, folder: Path, before: Callable[[], object] = lambda: None) -> Whole:
+    def of(cls, method: str, folder: Path, before: Callable[[], object] = lambda: None, launch: Launch = finish) -> Whole:
         """Runs a method's small recipe.
 
         Arguments:
             method: The method.
             folder: Where to.
             before: Called in the process that runs it, first.
+            launch: How to run it.
 
         Raises:
             RuntimeError: It does not end well, which says nothing about faults.
@@ -56,10 +63,10 @@ class Whole:
         folder.mkdir(parents=True, exist_ok=True)
         recipe, run = folder / "recipe.toml", folder / "whole"
         recipe.write_text(METHODS[method], encoding="utf-8")
-        ended = finish(["run", str(recipe), "--out", str(run)], folder / "whole.txt", before)
+        ended = launch(["run", str(recipe), "--out", str(run)], folder / "whole.txt", before)
         if ended.code:
             raise RuntimeError(f"an undisturbed run of {method} ends with {ended.code}:\n{ended.said}")
-        return cls(recipe, left_by(run))
+        return cls(recipe, left_by(run), launch)
 
     def begin(self, run: Path) -> list[str]:
         """The words that start this run in another directory."""
@@ -86,4 +93,4 @@ class Whole:
             run: The run directory.
             before: Called in the process that takes it up, first.
         """
-        return self.fault(run, finish(self.again(run), run.with_name(f"{run.name}-again.txt"), before))
+        return self.fault(run, self.launch(self.again(run), run.with_name(f"{run.name}-again.txt"), before))

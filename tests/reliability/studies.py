@@ -16,6 +16,7 @@ from kills import kills
 from machines import MACHINES, machines
 from nonfinite import nonfinite
 from races import races
+from ranks import rank_kills
 from replacing import replacing
 from resumes import resumes
 from stops import hangups, insisting, starting, stops
@@ -34,6 +35,16 @@ STUDIES = [
         brief=2,
         short=6,
         long=200,
+    ),
+    Study(
+        name="rank-kills",
+        title="two processes (gloo): kill -9 of the first, the second or both, half aimed at a step of a slowed save; then resumed",
+        unit="kills",
+        run=rank_kills,
+        methods=EVERY,
+        brief=0,
+        short=3,
+        long=40,
     ),
     Study(
         name="replacing",
