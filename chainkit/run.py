@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -233,6 +234,6 @@ class Run:
         for part in table.estimators if estimators is None else estimators:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             found.append(unfinished.once(part, build_part(part, context)))
-            lead(lambda: write_evaluation(self.directory.evaluation, [to_json(found[-1], self.weights, unstructure(part))]))
+            lead(partial(write_evaluation, self.directory.evaluation, [to_json(found[-1], self.weights, unstructure(part))]))
         unfinished.close()
         return found

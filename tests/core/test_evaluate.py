@@ -194,10 +194,10 @@ def test_a_figure_asked_for_otherwise_stands_beside_and_the_same_one_in_its_plac
         return [record["asked"] for record in read_evaluation(opened.directory.evaluation)]
 
     part, before = opened.host.part, written()
-    more = [part("estimator", "mmd", samples=60, relative=[width]) for width in (0.5, 2.0)]
+    more = [part("estimator", "mmd", samples=60, bandwidths=[width]) for width in (0.5, 2.0)]
     opened.evaluate([*more, part("estimator", "lower-bound", walks=4, max_rows=7)])
     assert [asked["type"] for asked in written()] == [*(asked["type"] for asked in before), "mmd", "mmd"]
-    assert [asked["relative"] for asked in written()[-2:]] == [[0.5], [2.0]]
+    assert [asked["bandwidths"] for asked in written()[-2:]] == [[0.5], [2.0]]
     assert 7 in [asked.get("max_rows") for asked in written()]
 
 
