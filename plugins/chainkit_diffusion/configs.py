@@ -117,10 +117,13 @@ class GaussianReverseConfig:
 
     Arguments:
         network: The network, with two heads; it must be told the step, or read out per step.
+        mean: Whether states ``decay`` towards what the network says, or ``shift`` by sqrt(b_k) times
+            it, as in the released code.
         first_step: Whether the last factor p(x | s_1) is the ``forward`` kernel, as in the paper, or ``learned``.
     """
 
     network: NetworkPart = choose("mlp", hidden=[256, 256], step="embedding")
+    mean: Literal["decay", "shift"] = "decay"
     first_step: Literal["forward", "learned"] = "forward"
 
 

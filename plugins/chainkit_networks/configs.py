@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from attrs import field
@@ -26,6 +26,8 @@ class MLPConfig:
         norm: Batch normalisation of the hidden layers: ``none``, with parameters and statistics
             ``per-step`` (infusion paper, appendix A.1), or ``shared`` by all steps.
         readout: The last layer: ``shared`` by all steps, or one ``per-step``.
+        knots: With ``per-step``, how many last layers are learned, evenly over the steps, 2 or more
+            and at most K; each of the others lies between two of them. Left out, all are.
         step: How the first hidden layer is told the step: not at all (``none``), by a sinusoidal
             ``embedding``, or by the ``scalar`` k / K.
     """
@@ -34,7 +36,13 @@ class MLPConfig:
     activation: Activation = "relu"
     norm: Norm = "none"
     readout: Readout = "shared"
+    knots: int | None = field(default=None, validator=at_least(2))
     step: Step = "none"
+
+    @knots.validator
+    def _per_step(self, attribute: Any, value: int | None) -> None:
+        if value is not None and self.readout == "shared":
+            raise ValueError('need readout = "per-step"')
 
 
 @attrs.frozen(kw_only=True)

@@ -39,12 +39,15 @@ class MLP(Network):
         activation: phi, by name.
         norm: Batch normalisation of the hidden layers: ``none``, ``per-step`` or ``shared``.
         readout: The last layer V: ``shared`` by all steps or one ``per-step``.
+        knots: With ``per-step``, how many last layers are learned, in 2..K, the others between them;
+            left out, all K.
         step: How c tells the step: ``none``, ``embedding`` or ``scalar``.
         steps: K, 1 or more.
         classes: Number of class labels that condition c, or None.
 
     Raises:
-        ValueError: No hidden layer, an unknown name, or labels missing when called.
+        ValueError: No hidden layer, an unknown name, knots that do not go with the read-out or with K,
+            or labels missing when called.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class MLP(Network):
         activation: Activation = "relu",
         norm: Norm = "none",
         readout: ReadoutKind = "shared",
+        knots: int | None = None,
         step: Step = "none",
         steps: int = 1,
         classes: int | None = None,
@@ -70,7 +74,7 @@ class MLP(Network):
             for inputs, outputs in pairwise(widths)
         ]
         self.rest = nn.ModuleList(rest)
-        self.readout = Readout(hidden[-1], shape, heads, steps, readout)
+        self.readout = Readout(hidden[-1], shape, heads, steps, readout, knots)
 
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> tuple[Tensor, ...]:
         values = self.first(state.flatten(1), k, self.conditioning(k, condition))
@@ -91,6 +95,7 @@ def build(config: MLPConfig, context: Context) -> MLP:
         activation=config.activation,
         norm=config.norm,
         readout=config.readout,
+        knots=config.knots,
         step=config.step,
         steps=context.steps,
         classes=context.data.classes,

@@ -22,19 +22,22 @@ class Readout(nn.Module):
         heads: Number of heads, 1 or more.
         steps: K.
         kind: One layer ``shared`` by all steps, or one ``per-step``.
+        knots: With ``per-step``, how many layers are learned, the others between them; left out, all.
 
     Raises:
-        ValueError: An unknown kind.
+        ValueError: An unknown kind, or knots without ``per-step`` or outside 2..K.
     """
 
-    def __init__(self, features: int, shape: Sequence[int], heads: int, steps: int, kind: Kind) -> None:
+    def __init__(self, features: int, shape: Sequence[int], heads: int, steps: int, kind: Kind, knots: int | None = None) -> None:
         super().__init__()
         if kind not in ("shared", "per-step"):
             raise ValueError(f"readout is one of shared, per-step, not {kind!r}")
+        if knots is not None and kind == "shared":
+            raise ValueError("knots are of a read-out per step, not of a shared one")
         self.maps = (heads, *shape)
         self.linear: nn.Linear | StepLinear
         if kind == "per-step":
-            self.linear = StepLinear(features, math.prod(self.maps), steps)
+            self.linear = StepLinear(features, math.prod(self.maps), steps, knots)
             nn.init.normal_(self.linear.weight, std=LAST_GAIN * features**-0.5)
         else:
             self.linear = nn.Linear(features, math.prod(self.maps))

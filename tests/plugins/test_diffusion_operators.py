@@ -68,8 +68,13 @@ def bits(rows=5):
     return (states(rows) > 0).double()
 
 
-def gaussian_reverse(scale=1.0, schedule=None, first_step="forward"):
-    return GaussianReverse(Linear(2, scale), GaussianDiffusion(schedule or CosineVariances(), STEPS), first_step=first_step)
+def gaussian_reverse(scale=1.0, schedule=None, first_step="forward", mean="decay"):
+    process = GaussianDiffusion(schedule or CosineVariances(), STEPS)
+    return GaussianReverse(Linear(2, scale), process, mean=mean, first_step=first_step)
+
+
+def shifted(scale=1.0, first_step="forward"):
+    return gaussian_reverse(scale, first_step=first_step, mean="shift")
 
 
 def bernoulli_reverse(scale=1.0, first_step="forward"):
@@ -79,10 +84,11 @@ def bernoulli_reverse(scale=1.0, first_step="forward"):
 
 @pytest.mark.parametrize("k", [1, 2, STEPS])
 def test_with_a_silent_network_the_reverse_is_the_forward_kernel(k):
-    operator = gaussian_reverse(scale=0.0, first_step="learned")
-    found, expected = operator(states(), k).at(), operator.process.step(states(), k)
-    torch.testing.assert_close(found.mean, expected.mean)
-    torch.testing.assert_close(found.variance, expected.variance.expand(5, 3))
+    for make in (gaussian_reverse, shifted):
+        operator = make(scale=0.0, first_step="learned")
+        found, expected = operator(states(), k).at(), operator.process.step(states(), k)
+        torch.testing.assert_close(found.mean, expected.mean)
+        torch.testing.assert_close(found.variance, expected.variance.expand(5, 3))
     operator = bernoulli_reverse(scale=0.0, first_step="learned")
     torch.testing.assert_close(operator(bits(), k).at().logits, operator.process.step(bits(), k).logits)
 
@@ -97,13 +103,22 @@ def test_the_gaussian_reverse_is_its_formula():
     torch.testing.assert_close(found.mean, (1 - variance).sqrt() * state + (1 - (1 - variance).sqrt()) * goal)
 
 
+def test_a_shifted_mean_moves_by_the_standard_deviation_of_the_forward_kernel():
+    operator, state = shifted(), states()
+    goal, tilt = operator.network(state, 3)
+    b = operator.process.schedule.values(STEPS)[2]
+    found = operator(state, 3).at()
+    torch.testing.assert_close(found.mean, (1 - b).sqrt() * state + b.sqrt() * goal)
+    torch.testing.assert_close(found.variance, (tilt + (b / (1 - b)).log()).sigmoid())
+
+
 def test_the_bernoulli_reverse_adds_to_the_odds_of_the_forward_kernel():
     operator, state = bernoulli_reverse(), bits()
     (head,) = operator.network(state, 3)
     torch.testing.assert_close(operator(state, 3).at().logits, operator.process.step(state, 3).mean.logit() + head)
 
 
-@pytest.mark.parametrize(("make", "state"), [(gaussian_reverse, states()), (bernoulli_reverse, bits())])
+@pytest.mark.parametrize(("make", "state"), [(gaussian_reverse, states()), (shifted, states()), (bernoulli_reverse, bits())])
 def test_the_first_step_is_the_forward_kernel_whatever_the_network_says(make, state):
     operator, mixed = make(), torch.tensor([1, 2, 1, STEPS, 3])
     at_one = operator(state, 1).at()
@@ -115,7 +130,7 @@ def test_the_first_step_is_the_forward_kernel_whatever_the_network_says(make, st
     assert not torch.allclose(make(first_step="learned")(state, 1).at().mean, at_one.mean)
 
 
-@pytest.mark.parametrize(("make", "state"), [(gaussian_reverse, states()), (bernoulli_reverse, bits())])
+@pytest.mark.parametrize(("make", "state"), [(gaussian_reverse, states()), (shifted, states()), (bernoulli_reverse, bits())])
 def test_the_given_first_step_can_be_trained_on_and_has_gradient_zero(make, state):
     operator = make()
     operator(state, 1).at().log_prob(state).sum().backward()
@@ -212,7 +227,7 @@ def test_a_chain_of_a_perfect_noise_predictor_samples_the_data_point():
         torch.testing.assert_close(samples.mean, origin.expand(8, 3), rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("make", [gaussian_reverse, bernoulli_reverse, noise_prediction])
+@pytest.mark.parametrize("make", [gaussian_reverse, shifted, bernoulli_reverse, noise_prediction])
 def test_kernels_are_in_single_precision_where_autocast_makes_the_network_half_precision(make):
     class Projection(Linear):
         def forward(self, state, k, condition=None):

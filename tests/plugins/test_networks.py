@@ -16,6 +16,7 @@ STEPS, ROWS = 5, 6
 NETWORKS = {
     "mlp": lambda **more: MLP((2, 3), hidden=[7, 5], heads=2, steps=STEPS, **more),
     "mlp-per-step": lambda **more: MLP((2, 3), hidden=[7, 5], heads=2, steps=STEPS, norm="per-step", readout="per-step", **more),
+    "mlp-knots": lambda **more: MLP((2, 3), hidden=[7], heads=2, steps=STEPS, readout="per-step", knots=3, **more),
     "mlp-shared": lambda **more: MLP((2, 3), hidden=[7], heads=2, steps=STEPS, norm="shared", activation="silu", **more),
     "rbf": lambda **more: RadialBasis((4,), heads=2, steps=STEPS, **more),
     "rbf-shared": lambda **more: RadialBasis((4,), heads=2, steps=STEPS, readout="shared", **more),
@@ -32,6 +33,7 @@ NETWORKS = {
 SHAPES = {
     "mlp": (2, 3),
     "mlp-per-step": (2, 3),
+    "mlp-knots": (2, 3),
     "mlp-shared": (2, 3),
     "rbf": (4,),
     "rbf-shared": (4,),
@@ -153,7 +155,7 @@ def test_initial_heads_are_small_beside_their_inputs(name):
     assert all(0 < head.std() < 0.5 for head in heads)
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp-per-step", "rbf", "rbf-shared"])
+@pytest.mark.parametrize("name", ["mlp", "mlp-per-step", "mlp-knots", "rbf", "rbf-shared"])
 def test_biases_of_heads_are_set_per_element(name):
     given = case(name)
     target = torch.randn(SHAPES[name], dtype=torch.float64)
@@ -274,6 +276,32 @@ def test_linear_layers_per_step_agree_by_gathering_and_by_visiting_the_steps(mon
     assert len(hidden) * 12 > layer.weight.numel()
 
 
+@pytest.mark.parametrize("gathered", [0, 2**18])
+def test_linear_layers_between_knots_are_their_formula(gathered, monkeypatch):
+    """Five steps, three knots: steps 1, 3 and 5 are knots, the others half one and half the next."""
+    monkeypatch.setattr("chainkit_networks.step_linear.GATHERED", gathered)
+    layer = StepLinear(4, 3, 5, knots=3).double()
+    torch.nn.init.normal_(layer.bias)
+    hidden, k = torch.randn(7, 4, dtype=torch.float64), torch.tensor([5, 1, 2, 4, 3, 2, 1])
+    at_knots = torch.einsum("noi,bi->bno", layer.weight, hidden) + layer.bias
+    shares = torch.tensor([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
+    torch.testing.assert_close(layer(hidden, k), torch.einsum("bn,bno->bo", shares[k - 1], at_knots))
+    torch.testing.assert_close(layer(hidden, 4), torch.einsum("n,bno->bo", shares[3], at_knots))
+
+
+@pytest.mark.parametrize("knots", [1, 6])
+def test_knots_go_with_the_steps(knots):
+    with pytest.raises(ValueError, match="at most as many as there are steps"):
+        StepLinear(4, 3, 5, knots=knots)
+
+
+def test_as_many_knots_as_steps_are_a_layer_for_each():
+    layer, free = StepLinear(4, 3, 5, knots=5), StepLinear(4, 3, 5)
+    free.load_state_dict(layer.state_dict())
+    hidden, k = torch.randn(7, 4), torch.tensor([5, 1, 2, 4, 3, 2, 1])
+    torch.testing.assert_close(layer(hidden, k), free(hidden, k))
+
+
 def test_linear_layers_per_step_start_with_outputs_of_mean_square_one():
     torch.manual_seed(1)
     weight = StepLinear(400, 300, 2).weight
@@ -309,6 +337,7 @@ def test_the_state_gets_no_gradient_unless_it_asks_for_one():
         ({"hidden": []}, "at least one hidden layer"),
         ({"norm": "batch"}, "norm is one of"),
         ({"readout": "each"}, "readout is one of"),
+        ({"knots": 2}, "knots are of a read-out per step"),
         ({"step": "sine"}, "step is one of"),
         ({"activation": "cube"}, "activation is one of"),
     ],

@@ -39,6 +39,13 @@ def test_the_settings_of_a_recipe_reach_the_network():
     assert network.conditioning.step is not None
 
 
+def test_knots_of_a_recipe_reach_the_network_and_need_a_readout_per_step():
+    network = hooks.chainkit_networks()[0].make(MLPConfig(hidden=[4], readout="per-step", knots=2), context((2,)))
+    assert network.readout.linear.weight.shape == (2, 4, 4)
+    with pytest.raises(ValueError, match="per-step"):
+        MLPConfig(knots=2)
+
+
 @pytest.mark.parametrize("hidden", [[], [0], [16, -1]])
 def test_impossible_widths_are_refused(hidden):
     with pytest.raises(ValueError, match="must"):
