@@ -6,13 +6,15 @@ import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
 
 from chainkit.errors import ProcessLostError
 from chainkit.interrupt import asked
+
+LONGEST_PAUSE = 0.02
+"""Seconds between two looks for a message that has been waited for a while."""
 
 PATIENCE = 10.0
 """Seconds that a process which was asked to stop waits for the others; a launcher asks all where one was lost."""
@@ -51,14 +53,13 @@ class Board:
         return found
 
     def _wait(self, keys: list[str]) -> None:
-        since = None
-        while not self.store.check(keys):
-            try:
-                self.store.wait(keys, timedelta(seconds=1))
-            except dist.DistStoreError:
-                since = since or (time.monotonic() if asked() else None)
-                if since is not None and time.monotonic() - since > PATIENCE:
-                    raise ProcessLostError("another process of this run does not answer any more") from None
+        since, pause = None, 0.0005
+        while not self.store.check(keys):  # its own wait is deaf to signals, and each end of it a warning of torch
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            since = since or (time.monotonic() if asked() else None)
+            if since is not None and time.monotonic() - since > PATIENCE:
+                raise ProcessLostError("another process of this run does not answer any more")
 
 
 @contextmanager

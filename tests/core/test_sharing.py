@@ -171,6 +171,6 @@ def test_others_that_cannot_be_reached_at_the_start_are_lost_and_no_bug(monkeypa
     for name, value in {"WORLD_SIZE": "2", "RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.distributed, "rendezvous", refused)
-    with pytest.raises(ProcessLostError, match="cannot be reached .*failed to connect"), joined():
+    with pytest.raises(ProcessLostError, match=r"cannot be reached .*failed to connect"), joined():
         pass
     assert current() == ALONE

@@ -22,6 +22,7 @@ from resumes import resumes
 from stops import hangups, insisting, starting, stops
 from study import Study
 from tiny_recipes import METHODS
+from torchrun import torchrun_kills
 
 EVERY = tuple(METHODS)
 
@@ -45,6 +46,16 @@ STUDIES = [
         brief=0,
         short=3,
         long=40,
+    ),
+    Study(
+        name="torchrun-kills",
+        title="the same under torchrun itself, or of all and torchrun; half aimed at a slowed save",
+        unit="kills",
+        run=torchrun_kills,
+        methods=("walkback",),
+        brief=0,
+        short=2,
+        long=20,
     ),
     Study(
         name="replacing",
