@@ -180,6 +180,7 @@ def test_the_grid_has_nine_equally_frequent_gaussians_and_labels_name_them():
     error = math.sqrt(n * (1 / 9) * (8 / 9))
     assert (torch.bincount(split.labels, minlength=9) - n / 9).abs().max() < 4 * error
     assert abs((split.values - centre).std() - noise) < 4 * noise / math.sqrt(4 * n)
+    assert ((split.values - centre).mean(0).abs() < 4 * noise / math.sqrt(n)).all()
 
 
 def test_a_heartbeat_has_five_phases_and_beats_in_every_fifth_bin():
@@ -210,6 +211,13 @@ def test_patches_are_pieces_of_the_photographs(channels, depth):
     assert values.dtype == torch.uint8
     windows = photographs(channels)[:, :, :, : COLUMNS["train"][1]].unfold(2, 12, 1).unfold(3, 12, 1)
     assert all((windows == patch[:, None, None]).flatten(4).all(-1).all(1).any() for patch in values[:3])
+
+
+def test_patches_come_from_every_photograph():
+    windows = photographs("grey")[:, :, :, : COLUMNS["train"][1]].unfold(2, 12, 1).unfold(3, 12, 1)
+    patches = small("patches", size=12).split("train").values[:40]
+    found = torch.stack([(windows == patch[:, None, None]).flatten(4).all(-1).flatten(1).any(1) for patch in patches])
+    assert found.any(0).all()
 
 
 def test_grey_is_the_luma_of_the_colours():

@@ -9,7 +9,7 @@ from torch import Tensor
 from chainkit.chain import Chain
 from chainkit.data import Data
 from chainkit.distributions import Gaussian
-from chainkit.random import normal, seeded
+from chainkit.random import normal, seeded, uniform
 from chainkit_energy import RBM, BlockGibbs, Energy, GaussianRBM, Gibbs, Hamiltonian, Langevin
 from chainkit_energy.enumerated import settings
 from chainkit_energy.tempering import tempered
@@ -169,6 +169,32 @@ def test_a_trajectory_of_one_step_is_adjusted_langevin():
     chance = gain.exp().clamp(max=1)
     assert 0.3 < chance.mean() < 0.95
     assert abs((moved.double() - chance).mean()) < 4.5 * (chance * (1 - chance)).mean().sqrt() / len(start) ** 0.5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_trajectory_is_accepted_by_the_change_of_its_total_energy(temperature):
+    """The same draws through the leapfrog written out, and E / T + |p|^2 / 2 at both ends, row by row."""
+    operator = Hamiltonian(scattered(GaussianRBM(torch.zeros(2), torch.ones(2), 3)), 0.9, leapfrog=3)
+    start = normal(torch.zeros(20_000, 2, dtype=torch.float64), seeded("cpu", 1))
+    end, source, length = operator.move(start, temperature, None, seeded("cpu", 2)), seeded("cpu", 2), 0.9 * math.sqrt(temperature)
+
+    def slope(state):
+        at = state.detach().requires_grad_()
+        return torch.autograd.grad(operator.energy(at).sum(), at)[0] / temperature
+
+    def total(state, momentum):
+        return (operator.energy(state) / temperature + momentum.square().sum(1) / 2).detach()
+
+    first = momentum = normal(start, source)
+    state = start
+    for _ in range(3):
+        momentum = momentum - length / 2 * slope(state)
+        state = state + length * momentum
+        momentum = momentum - length / 2 * slope(state)
+    rise = total(state, momentum) - total(start, first)
+    accepted = uniform(rise, source) < (-rise).exp()
+    assert 0.2 < accepted.double().mean() < 0.95
+    torch.testing.assert_close(end, torch.where(accepted[:, None], state, start))
 
 
 def test_a_trajectory_that_diverges_is_rejected():

@@ -136,7 +136,7 @@ def test_weights_that_would_run_code_are_refused_and_run_none(tmp_path, legacy):
 
 
 def test_states_become_images_of_three_channels_and_8_bits():
-    grey = images(torch.tensor([-1.0, 0.0, 0.5, 2.0]).view(1, 1, 2, 2), 0, 1)
+    grey = images(torch.tensor([-1.0, 0.0, 0.5, 1.3]).view(1, 1, 2, 2), 0, 1)
     assert len(grey) == 1
     assert grey[0].dtype == torch.uint8
     assert grey[0].tolist() == [[[0, 0], [128, 255]]] * 3
@@ -147,4 +147,7 @@ def test_states_become_images_of_three_channels_and_8_bits():
 
 def test_the_range_is_the_unit_interval_where_the_data_lies_in_it():
     assert value_range(torch.tensor([0.1, 0.8])) == (0, 1)
+    assert value_range(torch.tensor([0.0, 1.0])) == (0, 1)
+    assert value_range(torch.tensor([0.0, 1.5])) == (0, 1.5)
+    assert value_range(torch.tensor([-0.25, 1.0])) == (-0.25, 1)
     assert value_range(torch.tensor([-2.0, 3.0])) == (-2, 3)

@@ -24,8 +24,8 @@ from chainkit_gsn import (
     WalkbackProcess,
     hold_known,
 )
-from chainkit_gsn.autoencoder import build_bernoulli
-from chainkit_gsn.configs import DenoisingBernoulliConfig
+from chainkit_gsn.autoencoder import build_bernoulli, build_gaussian
+from chainkit_gsn.configs import DenoisingBernoulliConfig, DenoisingGaussianConfig
 from chainkit_gsn.corruption import known_bits
 from chainkit_gsn.kernel import AutoencoderKernel
 from chainkit_networks import MLP
@@ -333,3 +333,30 @@ def test_reconstructions_of_bits_start_at_the_rates_of_the_data_where_they_can_b
     config = DenoisingBernoulliConfig(network=made(MLP((3,), hidden=[4])), corruption=made(SaltAndPepper(0.2)))
     built = build_bernoulli(config, Context(data=Data.of(values, binary=True).summary, steps=2))
     torch.testing.assert_close(built.network.readout.linear.bias, torch.tensor([0.2, 0.01, 0.99]).logit())
+
+
+def test_reconstructions_of_reals_start_at_the_mean_of_the_data_and_the_stated_noise():
+    values = torch.linspace(-1, 3, 200)[:, None].expand(-1, 2)
+    network = Component(name="given", config=DenoisingGaussianConfig, build=lambda config, context: Heads(context.heads))
+    part = Part(kind="network", component=network, config=None, path="network")
+    config = DenoisingGaussianConfig(network=part, corruption=made(GaussianNoise(0.2)), sigma0=0.3, sigma_min=0.01)
+    kernel = build_gaussian(config, Context(data=Data.of(values).summary, steps=2))(torch.zeros(1, 2), 1)
+    law = kernel.reconstruction()
+    torch.testing.assert_close(law.mean, torch.ones(1, 2))
+    torch.testing.assert_close(law.variance, torch.full((1, 2), 0.31**2))
+
+
+class Heads(Network):
+    """Biases alone."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(heads, 2))
+
+    def forward(self, state, k, condition=None):
+        return tuple(head.expand_as(state) for head in self.bias)
+
+    def bias_heads(self, values):
+        with torch.no_grad():
+            for head, value in zip(self.bias, values, strict=True):
+                head.copy_(torch.as_tensor(value))

@@ -76,6 +76,19 @@ def test_rows_at_several_steps_are_normalised_together_like_each_step_alone():
         torch.testing.assert_close(dict(together.named_buffers())[name], buffer, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.parametrize("momentum", [0.3, None])
+@pytest.mark.parametrize("space", [(), (5, 2)])
+def test_steps_side_by_side_are_normalised_and_tracked_like_each_step_alone(space, momentum):
+    steps = [4, 1, 3]
+    given = values(6 * len(steps), FEATURES, *space, dtype=torch.float64)
+    alone, together = (randomised(StepBatchNorm(FEATURES, STEPS, momentum=momentum)).double() for _ in range(2))
+    found = together(given, torch.tensor(steps).repeat(6))
+    for place, k in enumerate(steps):
+        torch.testing.assert_close(found[place :: len(steps)], alone(given[place :: len(steps)], k))
+    for name, buffer in alone.named_buffers():
+        torch.testing.assert_close(dict(together.named_buffers())[name], buffer, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def test_running_statistics_of_other_steps_stay():
     norm = randomised(StepBatchNorm(FEATURES, STEPS))
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}

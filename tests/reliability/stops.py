@@ -22,7 +22,7 @@ from study import Record, tally
 from tiny_recipes import UPDATES
 
 PHASES = ("start-up", "first batch", "training", "evaluation", "sampling", "saving")
-CALLS = {"start-up": 3, "first batch": 1, "training": UPDATES - 1, "evaluation": 4, "sampling": 2, "saving": 26}
+CALLS = {"start-up": 3, "first batch": 1, "training": UPDATES - 1, "evaluation": 4, "sampling": 2, "saving": 34}
 """How many moments of each phase are told apart, in the order in which a run comes to them."""
 
 
@@ -53,9 +53,10 @@ class Aim:
 
     def patch(self) -> None:
         """Aims at the process that calls it."""
-        from chainkit import run, saving, unfinished
+        from chainkit import run, unfinished
         from chainkit.chain import Chain
         from chainkit.cli import group, work
+        from chainkit.metrics import MetricsLog
         from chainkit.session import Session
         from chainkit.training import Trainer
 
@@ -66,7 +67,7 @@ class Aim:
         self._before(unfinished.Unfinished, "_estimate", "evaluation")
         self._before(Chain, "sample", "sampling")
         self._before(Trainer, "_update", "")
-        self._before(saving, "write_bundle", "write")
+        self._before(MetricsLog, "sync", "write")  # every save begins with it
         self._before(os, "fsync", "sync")
 
     def _before(self, owner: Any, name: str, phase: str) -> None:

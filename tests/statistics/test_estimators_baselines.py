@@ -21,6 +21,7 @@ from chainkit.random import uniform
 from chainkit.testing.surroundings import part_of
 from chainkit_estimators import Factorial, Optimum, PriorGap, hooks
 from chainkit_estimators.factorial import GRID, fit_factorial
+from chainkit_estimators.prior_gap import walk_to_the_end
 from chainkit_priors import BernoulliPrior, GaussianPrior
 
 
@@ -198,6 +199,23 @@ def test_the_gap_of_a_gaussian_end_is_the_closed_form():
     assert estimate.likelihood is False
     assert estimate.bits_per_dim is None
     assert estimate.warnings == ()
+
+
+def test_the_gap_to_a_prior_that_is_not_standard_and_what_the_end_still_knows_of_x():
+    n, mean, variance = 4000, 0.8, 0.6
+    values = torch.randn(n, 4, generator=generator(9)) + 0.3
+    model = chain(4, GaussianPrior(torch.full((4,), mean), torch.full((4,), variance)))
+    examples = Data.of(values, test=values).examples("test")
+    estimate = PriorGap().estimate(model, Ending(keep=0.0, shift=mean, variance=variance), examples)
+    assert abs(estimate.value) < 4 * estimate.error_examples < 0.1
+    origin = values.double()
+    forgotten = ((origin - mean).square().sum() + 4 * n * variance).item()
+    found = walk_to_the_end(model, Ending(keep=1.0, variance=1e-12), examples, model.prior(1), 1000)
+    assert found.forgotten == pytest.approx(forgotten)
+    assert found.moved == pytest.approx(4 * n * 1e-12, rel=0.1)
+    torch.testing.assert_close(found.total.sum(0), origin.sum(0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.square.sum(0), origin.square().sum(0), atol=1e-3, rtol=0)
+    assert found.count.sum() == n
 
 
 def test_what_is_left_of_x_in_the_end_counts_as_far_as_the_moments_show_it():

@@ -15,7 +15,8 @@ from chainkit.errors import NonFiniteError
 from chainkit.kernel import GaussianKernel
 from chainkit.random import normal
 from chainkit_estimators import Importance, LowerBound
-from chainkit_estimators.importance import curve_points
+from chainkit_estimators.figures import jackknife_error
+from chainkit_estimators.importance import curve_points, with_walks
 from chainkit_infusion import IncreasingRate, InfusionProcess, NearGaussian
 from chainkit_priors import GaussianPrior
 
@@ -132,6 +133,32 @@ def test_the_curve_starts_at_the_bound_rises_and_ends_at_the_value():
     assert curve[-1][1:] == (importance.value, pytest.approx(importance.error_walks))
 
 
+def test_sizes_over_examples_are_drawn_from_the_smallest_to_the_largest():
+    importance = Importance(walks=50).estimate(chain(), INFUSION, points())
+    shares, found, _ = zip(*importance.curves[2].points, strict=True)
+    assert shares == pytest.approx([number / 20 for number in range(21)])
+    assert found[0] == pytest.approx(importance.effective_min)
+    assert list(found) == sorted(found)
+    assert found[-1] > found[0]
+
+
+def test_the_error_of_a_point_of_the_curve_is_that_between_its_groups_of_walks():
+    weights = torch.tensor([[0.0, 1.0, 3.0, 2.0, 5.0]], dtype=torch.float64)
+    pairs = weights[:, :4].view(2, 2).logsumexp(1) - math.log(2)
+    value, squared, effective = with_walks(weights, 2, torch.tensor([9.0]))[0]
+    assert value == pytest.approx(pairs.mean().item())
+    assert squared == pytest.approx((pairs[0] - pairs[1]).square().item() / 4)
+    shares = weights[:, :4].view(2, 2).softmax(1)
+    assert effective == pytest.approx((1 / shares.square().sum(1)).mean().item())
+    assert with_walks(weights, 3, torch.tensor([9.0], dtype=torch.float64))[0, 1] == 9
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    values = torch.tensor([1.0, 4.0, 2.0, 7.0, 5.0], dtype=torch.float64)
+    left_out = [(values.sum() - value).item() / 4 for value in values]
+    assert jackknife_error(left_out) == pytest.approx((values.std() / 5**0.5).item())
+
+
 def test_curve_points_end_at_the_number_of_walks():
     assert curve_points(1) == [1]
     assert curve_points(3) == [1, 3]
@@ -217,7 +244,11 @@ def test_one_walk_has_no_error_of_its_own_and_is_the_bound():
 
 @pytest.mark.parametrize("kind", [LowerBound, Importance])
 def test_two_walks_have_an_error_of_their_own(kind):
-    assert kind(walks=2).estimate(chain(), INFUSION, points()).error_walks > 0
+    estimate = kind(walks=2).estimate(chain(), INFUSION, points())
+    assert estimate.error_walks > 0
+    if kind is Importance:
+        assert estimate.details["shortfall"] > 0
+        assert estimate.curves[0].points[-1][2] == pytest.approx(estimate.error_walks)
 
 
 def test_one_example_has_no_error_over_examples():

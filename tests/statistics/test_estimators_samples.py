@@ -17,7 +17,7 @@ from chainkit_estimators.class_score import class_score, error_of_score
 from chainkit_estimators.copying import copied
 from chainkit_estimators.distances import nearest, radii, squared_distances
 from chainkit_estimators.frechet import Fitted, fitted, frechet_distance
-from chainkit_estimators.mmd import mmd, sums
+from chainkit_estimators.mmd import median_distance, mmd, sums
 from chainkit_estimators.neighbours import scores
 from chainkit_estimators.samples import draw, features
 from chainkit_priors import GaussianPrior
@@ -148,6 +148,14 @@ def test_the_mmd_of_a_chain_stands_beside_that_of_training_data():
     )  # of two normal points in the plane
 
 
+def test_the_median_distance_is_over_pairs_of_different_vectors():
+    line = torch.tensor(
+        [[0.0], [1.0], [3.0], [7.0]], dtype=torch.float64
+    )  # distances 1, 3, 7, 2, 6, 4; torch takes the lower of two middles
+    assert median_distance(line) == pytest.approx(3.0)
+    assert median_distance(line[:3]) == pytest.approx(2.0)
+
+
 def test_bandwidths_may_be_given():
     found = estimated(Mmd(sampling=Sampling(samples=400), bandwidths=(0.5, 2.0), relative=False), chain(shift=0.7))
     assert [place for place, _, _ in found.curves[0].points] == [0.5, 2.0]
@@ -204,6 +212,7 @@ def test_the_coverage_of_a_chain_is_near_that_of_training_data():
     assert narrow.beside["precision"] > 0.95
     assert narrow.value < found.value - 4 * found.error
     assert narrow.beside["recall"] < found.beside["recall"] / 2
+    assert found.details["errors"]["coverage"] == found.error
 
 
 def test_neighbours_need_more_examples_than_there_are_neighbours():
