@@ -94,6 +94,7 @@ class Session:
                 run.tell("chainkit_run_start")
                 if not run.finished:
                     self._train()
+                    poll_together()
                     conclude(run)
                 lead(self._show_samples)
                 figures = run.evaluate()
