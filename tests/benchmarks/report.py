@@ -33,13 +33,15 @@ machine's average number of running processes as each began.
 
 SCALING = """## Scaling
 
-![Time of a training step against length, batch and width, and of an estimate against walks](images/scaling.png)
+![Time and memory of a training step against length, batch and width, and of an estimate against walks](images/scaling.png)
 
 Infusion training on MNIST (784-1200-1200, T = 15, B = 128), one quantity growing at a time; the
 importance estimate for the number of walks. The exponent p of time ~ n^p, by least squares over the points:
 1 is proportional. Where it is below 1, the smallest sizes do not fill the machine or pay the same Python and
 optimiser; the products grow with the square of the width between the hidden layers, and with the width itself
-at either end.
+at either end. Memory is the peak of the whole process, of which Python, torch and the data take a fixed part. Against
+the length it grows only by the parameters of batch normalisation of each step and their moments, since steps are
+taken in chunks of 8 MB; against the walks only until a block of walks is full.
 
 """
 
@@ -128,7 +130,7 @@ def _run(family: str, run: Mapping[str, Any]) -> str:
 
 
 def draw(runs: Sequence[Mapping[str, Any]], path: Path = PICTURE) -> None:
-    """Time in the newest run of ``scaling``, one column for each quantity.
+    """Time and memory in the newest run of ``scaling``, one column for each quantity.
 
     Arguments:
         runs: The runs of the family ``scaling``, at least one.
@@ -140,16 +142,23 @@ def draw(runs: Sequence[Mapping[str, Any]], path: Path = PICTURE) -> None:
     from matplotlib import pyplot
 
     rows = runs[-1]["rows"]
-    picture, axes = pyplot.subplots(1, len(rows), figsize=(2.6 * len(rows), 2.6), squeeze=False, layout="constrained")
-    for axis, row in zip(axes[0], rows, strict=True):
-        points = [(_place(name), value) for name, value in row["details"].items() if name.endswith(", ms")]
-        axis.loglog(*zip(*points, strict=True), "o-", markersize=4)
-        axis.set_xlabel(row["name"].split()[2].rstrip(","))
-        places = [place for place, _ in points]
-        axis.set_xticks(places, [f"{place:g}" for place in places])
-        axis.set_xticks([], minor=True)
-        axis.grid(which="both", alpha=0.2)
-    axes[0, 0].set_ylabel("ms")
+    kinds = {unit: found for unit, what in (("ms", "time"), ("MB", "memory")) if (found := [r for r in rows if r["name"].startswith(what)])}
+    columns = len(kinds["ms"])
+    picture, axes = pyplot.subplots(len(kinds), columns, figsize=(2.6 * columns, 2.4 * len(kinds)), squeeze=False, layout="constrained")
+    for line, (unit, of_kind) in enumerate(kinds.items()):
+        for axis, row in zip(axes[line], of_kind, strict=True):
+            places, values = zip(*((_place(name), value) for name, value in row["details"].items()), strict=True)
+            axis.plot(places, values, "o-", markersize=4)
+            axis.set_xscale("log")
+            axis.set_xlabel(row["name"].split()[2].rstrip(","))
+            axis.set_xticks(places, [f"{place:g}" for place in places])
+            axis.set_xticks([], minor=True)
+            axis.grid(which="both", alpha=0.2)
+            if unit == "ms":
+                axis.set_yscale("log")
+            else:
+                axis.set_ylim(0)
+        axes[line, 0].set_ylabel(unit)
     picture.savefig(path, dpi=80)
     pyplot.close(picture)
 

@@ -56,11 +56,9 @@ def test_a_ratio_is_the_median_of_the_rounds():
 
 
 def test_the_scaling_of_a_record_is_drawn(tmp_path):
-    row = {
-        "name": "time against batch, exponent",
-        "details": {"batch = 2, ms": 1.0, "batch = 4, ms": 2.0, "batch = 2, MB": 3.0, "batch = 4, MB": 5.0},
-    }
-    report.draw([{"rows": [row]}], tmp_path / "scaling.png")
+    time = {"name": "time against batch, exponent", "details": {"batch = 2, ms": 1.0, "batch = 4, ms": 2.0}}
+    memory = {"name": "memory against batch, 2 to 4", "details": {"batch = 2, MB": 3.0, "batch = 4, MB": 5.0}}
+    report.draw([{"rows": [time, memory]}], tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
     assert slope([2, 4, 8], [3, 12, 48]) == pytest.approx(2)
 
