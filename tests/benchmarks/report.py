@@ -46,6 +46,17 @@ taken in chunks of 8 MB; against the walks only until a block of walks is full.
 """
 
 
+SHARES = """## Where the time goes
+
+One step of infusion training on MNIST in float32, by torch's profiler, which slows what it watches: milliseconds, and
+the share of each kind. Before: the steps of a walk, each with a loss and a backward pass of its own. After: the walk drawn
+first, then many of its steps back together.
+
+| kind of operation | the user's loop | chainkit, before | chainkit, after |
+| --- | --- | --- | --- |
+"""
+
+
 def table(rows: Sequence[Row]) -> str:
     """The figures of one run, for the terminal."""
     width = max(len(row.name) for row in rows)
@@ -97,7 +108,9 @@ def page(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         kept: The runs of every family.
     """
     header = ["| what | at least | aim | measured | |", "| --- | --- | --- | --- | --- |"]
-    lines = header + [line for family, runs in kept.items() if family != "scaling" for line in _lines(runs)]
+    lines = header + [line for family, runs in kept.items() if family not in ("scaling", "shares") for line in _lines(runs)]
+    if "shares" in kept:
+        lines += ["", SHARES.rstrip("\n"), *map(_shares, kept["shares"][-1]["rows"])]
     if "scaling" in kept:
         lines += ["", SCALING.rstrip("\n"), "", *header, *_lines(kept["scaling"])]
     lines += [
@@ -121,6 +134,12 @@ def _lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         goals = " | ".join("" if goal is None else f"{figure(goal)} {row.unit}" for goal in (row.at_least, row.aim))
         lines.append(f"| {name} | {goals} | {', '.join(map(figure, values))} {row.unit} | {middle.verdict} |")
     return lines
+
+
+def _shares(row: Mapping[str, Any]) -> str:
+    found = row["details"]
+    parts = (f"{figure(found[f'{name}, ms'])} ms, {found[f'{name}, %']:.0f} %" for name in ("user", "one at a time", "together"))
+    return f"| {row['name']} | {' | '.join(parts)} |"
 
 
 def _run(family: str, run: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import report
 from measure import Row, machine
 
-FAMILIES = ("infusion", "walkback", "small_chain", "data_path", "sampling", "importance", "memory", "start", "scaling")
+FAMILIES = ("infusion", "walkback", "small_chain", "data_path", "sampling", "importance", "memory", "start", "scaling", "shares")
 REPEATS = 7
 
 

@@ -69,6 +69,15 @@ def test_the_page_is_that_of_the_records():
     assert shown == (report.page(kept) if kept else None), "run python tests/benchmarks/run.py --page"
 
 
+def test_shares_have_a_table_of_their_own_and_add_up(tmp_path):
+    family = importlib.import_module("shares")
+    rows = list(family.rows(1, family.TINY))
+    assert sum(row.measured for row in rows) == pytest.approx(100)
+    assert {row.name for row in rows if row.details["user, ms"] > 0} >= {"matrix products", "optimiser", "random numbers", "normalisation"}
+    report.keep("shares", rows, MACHINE, "2020-01-01", 7, tmp_path)
+    assert "| matrix products | " in report.page(report.records(tmp_path)).split("## Where the time goes")[1]
+
+
 def test_scaling_has_a_part_of_the_page_of_its_own(tmp_path):
     row = Row(name="time against batch, exponent", measured=0.9, unit="exponent", details={"batch = 2, ms": 1.0})
     report.keep("scaling", [row], MACHINE, "2020-01-01", 7, tmp_path)
