@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # the pages are read without a network: MathJax and its fonts lie beside them
     "api_pages",
     "names_as_links",
 ]
