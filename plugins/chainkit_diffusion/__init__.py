@@ -22,6 +22,7 @@ _HOME = {
     "GaussianDiffusion": "gaussian",
     "GaussianReverse": "gaussian_reverse",
     "GaussianSteps": "capabilities",
+    "GeometricVariances": "schedules",
     "HarmonicVariances": "schedules",
     "LearnedVariances": "schedules",
     "LinearVariances": "schedules",

@@ -39,6 +39,19 @@ class LinearConfig:
 
 
 @attrs.frozen(kw_only=True)
+class GeometricConfig:
+    """Variances that rise by the same factor from step to step.
+
+    Arguments:
+        start: b_1, above 0 and at most 1. The defaults are meant for some tens of steps.
+        end: b_K, above 0 and at most 1.
+    """
+
+    start: float = field(default=1e-3, validator=_VARIANCE)
+    end: float = field(default=0.5, validator=_VARIANCE)
+
+
+@attrs.frozen(kw_only=True)
 class FixedConfig:
     """Variances that are written out.
 

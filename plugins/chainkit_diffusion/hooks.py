@@ -26,6 +26,7 @@ from chainkit_diffusion.configs import (
     FixedConfig,
     GaussianDiffusionConfig,
     GaussianReverseConfig,
+    GeometricConfig,
     HarmonicConfig,
     LearnedConfig,
     LinearConfig,
@@ -44,6 +45,7 @@ def chainkit_schedules() -> list[Component]:
     """Variance schedules."""
     return [
         Component(name="variance-linear", config=LinearConfig, build="chainkit_diffusion.schedules:linear"),
+        Component(name="variance-geometric", config=GeometricConfig, build="chainkit_diffusion.schedules:geometric"),
         Component(name="variance-fixed", config=FixedConfig, build="chainkit_diffusion.schedules:fixed", example={"values": [0.1]}),
         Component(name="variance-cosine", config=CosineConfig, build="chainkit_diffusion.schedules:cosine"),
         Component(name="variance-harmonic", config=HarmonicConfig, build="chainkit_diffusion.schedules:harmonic"),

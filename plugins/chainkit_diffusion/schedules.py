@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chainkit import Context, Schedule
-from chainkit_diffusion.configs import CosineConfig, FixedConfig, HarmonicConfig, LearnedConfig, LinearConfig
+from chainkit_diffusion.configs import CosineConfig, FixedConfig, GeometricConfig, HarmonicConfig, LearnedConfig, LinearConfig
 
 
 def _steps(steps: int) -> Tensor:
@@ -34,6 +34,26 @@ class LinearVariances(Schedule):
 
     def values(self, steps: int) -> Tensor:
         return torch.linspace(self.start, self.end, steps, dtype=torch.float64)
+
+
+class GeometricVariances(Schedule):
+    r"""``b_k = start (end / start)^{(k-1) / (K-1)}``.
+
+    For small b it makes steps of about equal size in the logarithm of the noise that is in s_k, down
+    to the first: for data that is thin in some directions few steps then lose least.
+
+    Arguments:
+        start: b_1, in (0, 1].
+        end: b_K, in (0, 1].
+    """
+
+    def __init__(self, start: float = 1e-3, end: float = 0.5) -> None:
+        super().__init__()
+        self.start = start
+        self.end = end
+
+    def values(self, steps: int) -> Tensor:
+        return torch.linspace(math.log(self.start), math.log(self.end), steps, dtype=torch.float64).exp().clamp(max=1)
 
 
 class FixedVariances(Schedule):
@@ -140,6 +160,11 @@ class LearnedVariances(Schedule):
 def linear(config: LinearConfig, context: Context) -> LinearVariances:
     """The schedule ``variance-linear`` of a recipe."""
     return LinearVariances(config.start, config.end)
+
+
+def geometric(config: GeometricConfig, context: Context) -> GeometricVariances:
+    """The schedule ``variance-geometric`` of a recipe."""
+    return GeometricVariances(config.start, config.end)
 
 
 def fixed(config: FixedConfig, context: Context) -> FixedVariances:

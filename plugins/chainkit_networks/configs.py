@@ -26,8 +26,8 @@ class MLPConfig:
         norm: Batch normalisation of the hidden layers: ``none``, with parameters and statistics
             ``per-step`` (infusion paper, appendix A.1), or ``shared`` by all steps.
         readout: The last layer: ``shared`` by all steps, or one ``per-step``.
-        knots: With ``per-step``, how many last layers are learned, evenly over the steps, 2 or more
-            and at most K; each of the others lies between two of them. Left out, all are.
+        knots: With ``per-step``, how many last layers are learned, evenly over the steps, 2 or more;
+            each of the others lies between two of them. Left out, or with K or more, all are.
         step: How the first hidden layer is told the step: not at all (``none``), by a sinusoidal
             ``embedding``, or by the ``scalar`` k / K.
     """

@@ -39,14 +39,14 @@ class MLP(Network):
         activation: phi, by name.
         norm: Batch normalisation of the hidden layers: ``none``, ``per-step`` or ``shared``.
         readout: The last layer V: ``shared`` by all steps or one ``per-step``.
-        knots: With ``per-step``, how many last layers are learned, in 2..K, the others between them;
-            left out, all K.
+        knots: With ``per-step``, how many last layers are learned, 2 or more, the others between them;
+            left out, or with K or more, all K.
         step: How c tells the step: ``none``, ``embedding`` or ``scalar``.
         steps: K, 1 or more.
         classes: Number of class labels that condition c, or None.
 
     Raises:
-        ValueError: No hidden layer, an unknown name, knots that do not go with the read-out or with K,
+        ValueError: No hidden layer, an unknown name, knots that do not go with the read-out,
             or labels missing when called.
     """
 

@@ -22,10 +22,10 @@ class Readout(nn.Module):
         heads: Number of heads, 1 or more.
         steps: K.
         kind: One layer ``shared`` by all steps, or one ``per-step``.
-        knots: With ``per-step``, how many layers are learned, the others between them; left out, all.
+        knots: With ``per-step``, how many layers are learned, the others between them; left out, or with K or more, all.
 
     Raises:
-        ValueError: An unknown kind, or knots without ``per-step`` or outside 2..K.
+        ValueError: An unknown kind, or knots without ``per-step`` or fewer than two.
     """
 
     def __init__(self, features: int, shape: Sequence[int], heads: int, steps: int, kind: Kind, knots: int | None = None) -> None:

@@ -3,9 +3,10 @@ r"""A linear layer of its own for every step.
 .. math:: y = W_k h + b_k
 
 (Sohl-Dickstein et al. 2015, appendix D.1: the last layer of the networks for swiss roll and
-heartbeat). With n knots, V_1..V_n alone are learned, and a step blends the two nearest:
+heartbeat). With n knots, evenly over the steps, the layers of the knots alone are learned, and those
+of the other steps lie between them,
 
-.. math:: W_k = \sum_{j=1}^n \max(0, 1 - |t_k - j|)\, V_j, \qquad t_k = 1 + (n - 1) \frac{k - 1}{K - 1}
+.. math:: W_k = (1 - f)\, V_j + f\, V_{j+1}, \qquad j + f = 1 + (n - 1) \frac{k - 1}{K - 1}, \quad 0 \le f \le 1
 
 and b_k likewise. Neighbouring steps then learn from each other's examples; the released code of
 that paper blends Gaussian bumps instead.
@@ -23,22 +24,6 @@ GATHERED = 2**18
 """Up to how many weights are copied, one matrix for each row, rather than one for each step that occurs."""
 
 
-def hats(steps: int, knots: int) -> Tensor:
-    """The share of every knot in every step, [K, n]; each row sums to 1.
-
-    Arguments:
-        steps: K.
-        knots: n.
-
-    Raises:
-        ValueError: n is not in 2..K.
-    """
-    if not 2 <= knots <= steps:
-        raise ValueError(f"knots are 2 or more and at most as many as there are steps, {steps}; not {knots}")
-    places = torch.linspace(0, knots - 1, steps, dtype=torch.float64)
-    return (1 - (places[:, None] - torch.arange(knots)).abs()).clamp(min=0).float()
-
-
 class StepLinear(nn.Module):
     """W_k and b_k, K of them.
 
@@ -46,21 +31,21 @@ class StepLinear(nn.Module):
         features: Size of h.
         outputs: Size of y.
         steps: K, 1 or more.
-        knots: n, how many are learned, in 2..K; left out, all K.
+        knots: n, how many are learned, 2 or more; left out, or with K or more, all K.
 
     Raises:
-        ValueError: Knots outside 2..K.
+        ValueError: Fewer than two knots.
         IndexError: A step outside 1..K.
     """
 
-    shares: Tensor | None
-
     def __init__(self, features: int, outputs: int, steps: int, knots: int | None = None) -> None:
         super().__init__()
+        if knots is not None and knots < 2:
+            raise ValueError(f"steps lie between two knots or more, not {knots}")
         self.steps = steps
-        self.register_buffer("shares", None if knots is None else hats(steps, knots), persistent=False)
-        self.weight = nn.Parameter(torch.empty(knots or steps, outputs, features))
-        self.bias = nn.Parameter(torch.zeros(knots or steps, outputs))
+        self.knots = knots if knots is not None and knots < steps else None
+        self.weight = nn.Parameter(torch.empty(self.knots or steps, outputs, features))
+        self.bias = nn.Parameter(torch.zeros(self.knots or steps, outputs))
         nn.init.normal_(self.weight, std=features**-0.5)
 
     def forward(self, hidden: Tensor, k: int | Tensor) -> Tensor:
@@ -70,20 +55,22 @@ class StepLinear(nn.Module):
             hidden: h, [B, features].
             k: Step index in 1..K, an int or a LongTensor [B].
         """
-        if not isinstance(k, Tensor):
-            return self._at_one_step(hidden, k)
         row = step_row(k, self.steps)
+        if self.knots is None:
+            return self._at(hidden, row)
+        # In whole numbers, so that every step finds its knots exactly.
+        before = row * (self.knots - 1) // (self.steps - 1)
+        left = before.clamp(max=self.knots - 2) if isinstance(before, Tensor) else min(before, self.knots - 2)
+        share = torch.as_tensor((row * (self.knots - 1) - left * (self.steps - 1)) / (self.steps - 1), device=hidden.device)
+        return torch.lerp(self._at(hidden, left), self._at(hidden, left + 1), share.to(hidden.dtype).unsqueeze(-1))
+
+    def _at(self, hidden: Tensor, row: int | Tensor) -> Tensor:
+        """The learned layer of a row, or of one for each of the examples."""
+        if not isinstance(row, Tensor):
+            return functional.linear(hidden, self.weight[row], self.bias[row])
         if len(hidden) * self.weight[0].numel() > GATHERED:
             return self._grouped(hidden, row)
-        weight, bias = self._of(row)
-        return torch.baddbmm(bias[:, :, None], weight, hidden[:, :, None]).squeeze(2)
-
-    def _of(self, row: int | Tensor) -> tuple[Tensor, Tensor]:
-        """W_k and b_k of one step, or of one per row."""
-        if self.shares is None:
-            return self.weight[row], self.bias[row]
-        shares = self.shares[row]
-        return torch.tensordot(shares, self.weight, 1), shares @ self.bias
+        return torch.baddbmm(self.bias[row, :, None], self.weight[row], hidden[:, :, None]).squeeze(2)
 
     def _grouped(self, hidden: Tensor, row: Tensor) -> Tensor:
         """One product for each step that occurs, its rows padded to as many as the most frequent step has."""
@@ -92,12 +79,8 @@ class StepLinear(nn.Module):
         place = torch.empty_like(order)
         place[order] = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[group[order]]
         padded = hidden.new_zeros(len(occurring), int(counts.max()), hidden.shape[1]).index_put((group, place), hidden)
-        weight, bias = self._of(occurring)
-        return torch.baddbmm(bias[:, None], padded, weight.mT)[group, place]
-
-    def _at_one_step(self, hidden: Tensor, k: int) -> Tensor:
-        return functional.linear(hidden, *self._of(step_row(k, self.steps)))
+        return torch.baddbmm(self.bias[occurring, None], padded, self.weight[occurring].mT)[group, place]
 
     def extra_repr(self) -> str:
         learned, outputs, features = self.weight.shape
-        return f"{features}, {outputs}, steps={self.steps}" + ("" if self.shares is None else f", knots={learned}")
+        return f"{features}, {outputs}, steps={self.steps}" + ("" if self.knots is None else f", knots={learned}")

@@ -5,13 +5,15 @@ import math
 import pytest
 import torch
 
-from chainkit_diffusion import CosineVariances, FixedVariances, HarmonicVariances, LearnedVariances, LinearVariances
+from chainkit_diffusion import CosineVariances, FixedVariances, GeometricVariances, HarmonicVariances, LearnedVariances, LinearVariances
 from chainkit_diffusion.steps import Shares
 
 KEPT_HALF = torch.tensor([0.1, 0.2, 0.3, 0.5], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("schedule", [LinearVariances(), CosineVariances(), HarmonicVariances(), HarmonicVariances(last=2)])
+@pytest.mark.parametrize(
+    "schedule", [LinearVariances(), GeometricVariances(), CosineVariances(), HarmonicVariances(), HarmonicVariances(last=2)]
+)
 @pytest.mark.parametrize("steps", [1, 2, 7, 2000])
 def test_fixed_schedules_are_float64_variances_without_state(schedule, steps):
     values = schedule.values(steps)
@@ -23,6 +25,11 @@ def test_fixed_schedules_are_float64_variances_without_state(schedule, steps):
 
 def test_linear_variances_run_evenly_from_start_to_end():
     torch.testing.assert_close(LinearVariances(0.1, 0.4).values(4), torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64))
+
+
+def test_geometric_variances_rise_by_the_same_factor():
+    torch.testing.assert_close(GeometricVariances(0.1, 0.8).values(4), torch.tensor([0.1, 0.2, 0.4, 0.8], dtype=torch.float64))
+    assert GeometricVariances(0.1, 1.0).values(7).max() <= 1
 
 
 def test_the_cosine_schedule_keeps_the_squared_cosine():
