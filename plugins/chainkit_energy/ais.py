@@ -10,7 +10,7 @@ e of log Z is :math:`e^2 = (1/S - 1/m)\, m / (m - 1)`, and the estimate falls sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import cast
 
 import attrs
@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit.capabilities import Divisible
 from chainkit.data import Examples
 from chainkit.errors import DataError
+from chainkit.interrupt import poll
 from chainkit.modes import evaluating
 from chainkit.random import seeded
 from chainkit_energy.annealing import annealed, stretched
@@ -43,13 +45,13 @@ def partition_weights(chain: Chain, chains: int, examples: Examples) -> Tensor:
     """
     operator = cast(EnergyOperator, chain.operator)
 
-    def blocks() -> Iterator[Tensor]:
-        for first in range(0, chains, BLOCK):
-            source = seeded(examples.device, examples.seed, "annealing", first)
-            state, log_w = annealed(chain, min(BLOCK, chains - first), source=source)
-            yield (operator.log_target(state) - log_w).cpu()
+    def block(first: int) -> Tensor:
+        poll()
+        source = seeded(examples.device, examples.seed, "annealing", first)
+        state, log_w = annealed(chain, min(BLOCK, chains - first), source=source)
+        return (operator.log_target(state) - log_w).cpu()
 
-    return torch.cat(list(blocks()))
+    return torch.cat(list(examples.journal.keep_each([partial(block, first) for first in range(0, chains, BLOCK)])))
 
 
 def log_unnormalised(chain: Chain, examples: Examples, max_rows: int) -> Tensor:
@@ -65,7 +67,7 @@ def log_unnormalised(chain: Chain, examples: Examples, max_rows: int) -> Tensor:
 
 
 @attrs.frozen(kw_only=True)
-class AIS(Estimator):
+class AIS(Estimator, Divisible):
     """log p(x) of the energy's own law, with log Z from annealed chains; optimistic in expectation.
 
     ``details``: ``log_partition``, ``temperatures`` N, and ``shortfall``, e^2 / 2 in nats.

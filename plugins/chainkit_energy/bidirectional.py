@@ -14,12 +14,16 @@ exact way is known.
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import torch
 from torch import Tensor
 
 from chainkit import Batch, Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit.capabilities import Divisible
 from chainkit.data import Examples
+from chainkit.interrupt import poll
 from chainkit.modes import evaluating
 from chainkit.transition import total_log_ratio
 from chainkit_energy.annealing import annealed, stretched
@@ -30,26 +34,27 @@ from chainkit_walkback.heated import HeatedProcess
 
 
 @torch.no_grad()
-def both_bounds(chain: Chain, batch: Batch, walks: int, examples: Examples) -> Tensor:
+def both_bounds(chain: Chain, index: Tensor, walks: int, examples: Examples) -> Tensor:
     """The lower and the upper bound for one simulated data point per example: float64 [2, B], on the CPU, in nats.
 
     Arguments:
         chain: A chain whose operator is reversible and comes from an energy.
-        batch: Examples, which lend their conditions and their random numbers.
+        index: Which examples; they lend their conditions and their random numbers.
         walks: m, 1 or more.
         examples: Where they are from.
     """
-    assert batch.index is not None
-    state, exact = annealed(chain, batch.rows, batch.condition, examples.source(batch.index, "simulated"))
+    poll()
+    batch = examples.batch(index)
+    state, exact = annealed(chain, batch.rows, batch.condition, examples.source(index, "simulated"))
     simulated = Batch(origin=state, rows=batch.rows, condition=batch.condition).repeat(walks)
-    source = examples.source(batch.index, "walks", rows=walks)
+    source = examples.source(index, "walks", rows=walks)
     heated = total_log_ratio(HeatedProcess().walk(chain, simulated, source=source, with_log_ratio=True)).view(batch.rows, walks)
     upper = torch.cat([exact[:, None], heated[:, 1:]], 1)
     return torch.stack([log_mean_exp(heated), log_mean_exp(upper)]).cpu()
 
 
 @attrs.frozen(kw_only=True)
-class Bidirectional(Estimator):
+class Bidirectional(Estimator, Divisible):
     """The gap between the bounds in nats, with both beside it; as many data points are simulated as there are examples.
 
     Arguments:
@@ -70,8 +75,9 @@ class Bidirectional(Estimator):
         """
         longer = stretched(chain, self.steps)
         with evaluating(chain), torch.autocast(torch.device(examples.device).type, enabled=False):
-            rows = max(1, self.max_rows // self.walks)
-            lower, upper = torch.cat([both_bounds(longer, batch, self.walks, examples) for batch in examples.batches(rows)], 1)
+            parts = examples.index.split(max(1, self.max_rows // self.walks))
+            pieces = [partial(both_bounds, longer, index, self.walks, examples) for index in parts]
+            lower, upper = torch.cat(list(examples.journal.keep_each(pieces)), 1)
         gap = upper - lower
         return Estimate(
             name="bidirectional gap",

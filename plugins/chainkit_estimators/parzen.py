@@ -17,12 +17,15 @@ training data itself, whose figure therefore stands beside.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 import torch
 from torch import Tensor
 
 from chainkit import Chain, Context, Data, Estimate, Estimator, ForwardProcess
+from chainkit.capabilities import Divisible
 from chainkit.data import Examples
 from chainkit.errors import DataError
 from chainkit.interrupt import poll
@@ -84,19 +87,32 @@ def chain_centres(chain: Chain, examples: Examples, n: int, *, steps: int | None
     Raises:
         DataError: The last step has no mean, or the samples are not of the shape of the data.
     """
-    condition, found = examples.data.conditions(n, examples.device), []
-    for start in range(0, n, BLOCK):
-        count = min(BLOCK, n - start)
-        given = None if condition is None else map_state(lambda part, at=start: part[at : at + BLOCK], condition)  # type: ignore[misc]
+    condition = examples.data.conditions(n, examples.device)
+
+    def block(start: int) -> Tensor:
+        poll()
+        given = None if condition is None else map_state(lambda part: part[start : start + BLOCK], condition)
         source = seeded(examples.device, examples.seed, "parzen", start)
-        samples = chain.sample(count, steps=steps, condition=given, source=source)
+        samples = chain.sample(min(BLOCK, n - start), steps=steps, condition=given, source=source)
         values = samples.mean if means else samples.state
         if values is None:
             raise DataError('parzen: the last step of this chain has no mean; set centres = "draws"')
         if not isinstance(values, Tensor) or tuple(values.shape[1:]) != examples.data.shape:
             raise DataError("parzen: the samples do not have the shape of the data")
-        found.append(values.flatten(1))
-    return torch.cat(found)
+        return values.flatten(1).cpu()
+
+    pieces = [partial(block, start) for start in range(0, n, BLOCK)]
+    return torch.cat(list(examples.journal.keep_each(pieces))).to(examples.device)
+
+
+def _by_parts(function: Callable[[Tensor], Tensor], examples: Examples, max_rows: int) -> list[Tensor]:
+    """What a function of points [n, D] makes of all examples, in parts that the examples' journal keeps, on the CPU."""
+
+    def piece(index: Tensor) -> Tensor:
+        poll()
+        return function(examples.batch(index).origin.flatten(1)).cpu()
+
+    return list(examples.journal.keep_each([partial(piece, index) for index in examples.index.split(max_rows)]))
 
 
 @attrs.frozen(kw_only=True)
@@ -116,8 +132,7 @@ class Fit:
     def log_prob(self, examples: Examples, max_rows: int) -> Tensor:
         """log p^(x) of examples, float64 [n], in nats."""
         width = torch.tensor([self.sigma], dtype=torch.float64, device=self.centres.device)
-        parts = [log_density(batch.origin.flatten(1), self.centres, width, max_rows) for batch in examples.batches(max_rows)]
-        return torch.cat(parts).squeeze(1)
+        return torch.cat(_by_parts(lambda points: log_density(points, self.centres, width, max_rows), examples, max_rows)).squeeze(1)
 
 
 def fit(centres: Tensor, examples: Examples, scale: float, max_rows: int) -> Fit:
@@ -130,13 +145,13 @@ def fit(centres: Tensor, examples: Examples, scale: float, max_rows: int) -> Fit
         max_rows: How many examples to hold in memory at once.
     """
     grid = scale * torch.tensor(GRID, dtype=torch.float64, device=centres.device)
-    totals = [log_density(batch.origin.flatten(1), centres, grid, max_rows).sum(0) for batch in examples.batches(max_rows)]
+    totals = _by_parts(lambda points: log_density(points, centres, grid, max_rows).sum(0), examples, max_rows)
     best = int(torch.stack(totals).sum(0).argmax())
     return Fit(centres=centres, sigma=float(grid[best]), at_the_end=best in (0, len(grid) - 1))
 
 
 @attrs.frozen(kw_only=True)
-class Parzen(Estimator):
+class Parzen(Estimator, Divisible):
     """Mean log density of examples under a Parzen window around samples of the chain.
 
     ``beside`` holds the figure with training examples as the centres, as many as there are samples.

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
 import torch
 
 from chainkit.component import Part
+from chainkit.data import Examples
+from chainkit.estimator import Estimate
 from chainkit.host import Host, load_plugins
+from chainkit.journal import FileJournal
 from chainkit.testing.oracles import Case, OracleParts, cases, part
 
 VARIANCES = {"type": "variance-linear", "start": 0.25, "end": 0.6}
@@ -91,3 +97,45 @@ def two_steps():
         return attrs.evolve(case, steps=2, process=process)
 
     return make
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+class Counting(FileJournal):
+    """Counts the pieces that are worked out, writes each at once, and stops before one of them."""
+
+    def __init__(self, folder: Path, stop_at: int | None = None) -> None:
+        super().__init__(folder)
+        self.stop_at = stop_at
+        self.count = 0
+
+    def keep_each(self, pieces: Sequence[Callable[[], torch.Tensor]]) -> Iterator[torch.Tensor]:
+        def counted(piece: Callable[[], torch.Tensor]) -> torch.Tensor:
+            if self.count == self.stop_at:
+                raise Stopped
+            self.count += 1
+            return piece()
+
+        for piece in super().keep_each([partial(counted, piece) for piece in pieces]):
+            self.write()
+            yield piece
+
+
+@pytest.fixture
+def stopped_and_taken_up(tmp_path):
+    """Works out a figure at once, and again after a stop in the middle: both, and the number of pieces."""
+
+    def run(figure: Callable[[Examples], Estimate], examples: Examples) -> tuple[Estimate, Estimate, int]:
+        journal = Counting(tmp_path / "whole")
+        whole, pieces = figure(attrs.evolve(examples, journal=journal)), journal.count
+        middle = pieces // 2
+        with pytest.raises(Stopped):
+            figure(attrs.evolve(examples, journal=Counting(tmp_path / "stopped", stop_at=middle)))
+        journal = Counting(tmp_path / "stopped")
+        resumed = figure(attrs.evolve(examples, journal=journal))
+        assert journal.count == pieces - middle
+        return whole, resumed, pieces
+
+    return run

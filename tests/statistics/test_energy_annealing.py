@@ -169,14 +169,12 @@ def test_with_many_temperatures_both_reach_the_exact_figure(large):
 def test_the_exact_log_probability_of_simulated_data_lies_between_both_bounds(small):
     """Of every simulated state log p_N is known; the bounds hold in expectation, and many walks close the gap."""
     examples = data_of(torch.zeros(1500, 3, dtype=torch.float64))("test")
-    (batch,) = examples.batches(1500)
-    assert batch.index is not None
-    state, _ = annealed(small, 1500, source=examples.source(batch.index, "simulated"))
+    state, _ = annealed(small, 1500, source=examples.source(examples.index, "simulated"))
     law = annealed_law(small, settings(3, DOUBLE), settings(2, DOUBLE))
     exact = law[(state @ torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)).long()]
     gaps = []
     for walks in (1, 10):
-        lower, upper = both_bounds(small, batch, walks, examples)
+        lower, upper = both_bounds(small, examples.index, walks, examples)
         below, above = exact - lower, upper - exact
         assert below.mean() > 4 * below.std() / 1500**0.5
         assert above.mean() > 4 * above.std() / 1500**0.5
@@ -221,6 +219,16 @@ def test_the_errors_of_annealing_are_what_repetition_shows(large):
     spread = torch.tensor([estimate.details["log_partition"] for estimate in found]).std().item()
     mean = sum(estimate.error_walks for estimate in found) / 40
     assert spread == pytest.approx(mean, rel=4 / math.sqrt(2 * 40))
+
+
+@pytest.mark.parametrize(
+    "estimator", [AIS(steps=3, chains=600), RAISE(steps=3, walks=300, max_rows=2000), Bidirectional(steps=3, walks=3, max_rows=60)]
+)
+def test_what_is_stopped_is_taken_up_piece_by_piece(estimator, small, stopped_and_taken_up):
+    examples = drawn_from(small.operator.energy, 3, 40)("test")
+    whole, resumed, pieces = stopped_and_taken_up(lambda examples: estimator.estimate(small, HeatedProcess(), examples), examples)
+    assert resumed == whole
+    assert pieces >= 2
 
 
 @pytest.mark.parametrize("estimator", [AIS(chains=6), RAISE(walks=3), Bidirectional(walks=3), Enumerated()])

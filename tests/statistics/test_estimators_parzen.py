@@ -203,6 +203,16 @@ def test_it_depends_neither_on_max_rows_nor_on_the_training_mode():
     assert max(values) - min(values) < 1e-12
 
 
+@pytest.mark.parametrize("sigma", [None, 0.3])
+def test_what_is_stopped_is_taken_up_piece_by_piece(sigma, stopped_and_taken_up):
+    estimator = Parzen(samples=BLOCK + 1, sigma=sigma, max_rows=300)
+    whole, resumed, pieces = stopped_and_taken_up(
+        lambda examples: estimator.estimate(chain_of(Cloud()), None, examples), gaussian_data().examples("test", 400)
+    )
+    assert resumed == whole
+    assert pieces >= 6
+
+
 def test_conditional_chains_are_given_their_conditions():
     class Labelled(Data):
         def conditions(self, n, device="cpu"):
