@@ -693,6 +693,23 @@ def test_a_checkpoint_that_made_way_for_one_that_never_came_is_used(whole, begin
     assert not list(checkpoints.glob(".*"))
 
 
+def test_a_run_that_is_asked_to_stop_in_its_last_save_writes_nothing_after_it(whole, begin, tmp_path):
+    class Asking:
+        chainkit_api = (1, 1)
+
+        @chainkit.hookimpl
+        def chainkit_checkpoint_save(self, run):
+            if run.update == UPDATES:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        begin(METHODS["diffusion"], asking=Asking())
+    assert (tmp_path / "run" / "checkpoints" / f"{UPDATES:08d}").is_dir()
+    assert not (tmp_path / "run" / "final").exists()
+    again(tmp_path / "run")
+    assert left_by(tmp_path / "run") == whole["diffusion"]
+
+
 @pytest.mark.parametrize("checkpoint", ["00000004", "00000008"])
 def test_a_checkpoint_that_counts_on_lost_metrics_is_passed_over(checkpoint, whole, begin, tmp_path):
     """As a disk leaves them that had not written what it said it had, when power was lost."""
