@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import pluggy
 
 from chainkit import contract, hookspecs
+from chainkit.blame import explain
 from chainkit.component import Part
 from chainkit.discovery import Found, discover
 from chainkit.errors import ChainkitError, PluginError
@@ -98,7 +98,7 @@ class Host:
             print(f"chainkit: {record} was being loaded", file=sys.stderr)
             raise
         except BaseException as error:
-            self._break(record, _explain(error))
+            self._break(record, explain(error, __file__))
         record.seconds = time.perf_counter() - began
         if "torch" in sys.modules and not torch_before:
             self.note(record, "it imports torch while it is loaded, which makes every command slow")
@@ -130,7 +130,7 @@ class Host:
         try:
             return self._ask(caller.name, id, own[0].function)
         except Exception as error:
-            raise PluginError(f"{caller.name} raised {_explain(error)}") from error
+            raise PluginError(f"{caller.name} raised {explain(error, __file__)}") from error
 
     def _ask(self, hook: str, id: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a plugin's code; what it prints is no data, so it goes to stderr."""
@@ -200,7 +200,7 @@ class Host:
             except ChainkitError:
                 raise
             except (Exception, SystemExit) as error:
-                self._drop(impl.plugin_name, f"{hook} raised {_explain(error)}", error)
+                self._drop(impl.plugin_name, f"{hook} raised {explain(error, __file__)}", error)
                 continue
             if fault := contract.fault(hook, answer):
                 self._drop(impl.plugin_name, fault)
@@ -235,30 +235,13 @@ class Host:
                     self.manager.register(observer, name=record.id)
                     contract.check_hooks(self.manager.get_hookcallers(observer) or [])
                 except (PluginError, ValueError, pluggy.PluginValidationError) as error:
-                    raise PluginError(f"observer {record.name}: {_explain(error)}") from error
+                    raise PluginError(f"observer {record.name}: {explain(error, __file__)}") from error
             yield
         finally:
             for record in self.observers:
                 if self.manager.has_plugin(record.id):
                     self.manager.unregister(name=record.id)
             self.observers = []
-
-
-def _explain(error: BaseException) -> str:
-    """One line that says what happened, and where if it was not our own check that found it."""
-    if isinstance(error, PluginError):
-        return str(error)
-    words = _words(error)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""
-    return f"{type(error).__name__}{': ' if words else ''}{words}{place}"
-
-
-def _words(error: BaseException) -> str:
-    try:
-        return " ".join(str(error).split())[:300]
-    except Exception as second:
-        return f"its message cannot be read, {type(second).__name__}"
 
 
 def _switched_on(variable: str) -> bool:
