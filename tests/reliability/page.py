@@ -29,8 +29,10 @@ the final weights, every line of `metrics.jsonl`, and `evaluation.json`.
 - **Damage**: sizes and sha256 of all files of a checkpoint are compared before anything is read. A damaged
   checkpoint is refused by name and the one before it is used; if none is sound, that is an error.
 - **No space, no permission, I/O errors**: the command ends with 4, and every earlier checkpoint is intact.
-- **SIGTERM and SIGINT**: the run stops within one update and one save, and leaves with 143 or 130. A second
-  signal stops at once.
+- **One of several processes killed**: the others end, within the half minute that torchrun gives them, and the run is
+  taken up like any other, bit for bit with the same number of processes.
+- **SIGTERM, SIGINT and SIGHUP**: the run stops within one update and one save, and leaves with 143, 130 or 129. A second
+  signal stops at once, unless it is SIGHUP.
 - **One process** works on a run directory. The lock goes with its holder, however it ends.
 - **NaN and infinity** in a loss, a gradient or a parameter: the command ends with 5, the update is not applied, its
   message names where the number came from, and no checkpoint holds a parameter that is not finite.
@@ -41,13 +43,15 @@ the final weights, every line of `metrics.jsonl`, and `evaluation.json`.
 
 - The digests find damage, not forgery: who can write the files can write the manifest.
 - Bit for bit holds on one machine and device, with the same versions and number of threads ([runs.md](runs.md#exact-resume)).
-- Checkpoints are synced to the disk, lines of the metrics are not: after a loss of power, which is not
-  tried here, lines since the last flush of the system may be missing.
+- A loss of power is not tried here. The order in which files are synced is tested: a checkpoint after the lines of the
+  metrics that it counts on; one whose lines are lost all the same is passed over like a damaged one.
 - A disk that lies about what it has synced, and file systems without `flock`, are outside of all this.
 - What a plugin cannot write (a picture, an event file) is a warning, and the run goes on without that plugin.
 - Images and downloads are kept beside the data that a recipe names, which may lie anywhere.
 - A state of an optimiser that is forged to have another shape is found by the optimiser, in its first step, if at all.
-- SIGHUP is not handled: it ends a process as kill -9 does, and the run resumes as after that.
+- Never run: several processes through NCCL, several machines, kill -9 of a run on a CUDA device. The two processes of
+  the studies are on one machine's CPU, with gloo.
+- Training has no data workers and no prefetch that could be on or off.
 
 ## What was found
 

@@ -63,7 +63,7 @@ STUDIES = [
         unit="kills",
         run=replacing,
         methods=EVERY,
-        brief=4,
+        brief=2,
         short=3,
         long=40,
     ),
