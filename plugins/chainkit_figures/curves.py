@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log10
+from statistics import median
 
 from matplotlib.axes import Axes
 
@@ -12,6 +14,8 @@ from chainkit.evaluation import number
 from chainkit_figures.picture import Picture
 
 MARKED = 30
+OUTLYING = 30.0
+"""How far beyond the middle one the largest value of a curve lies where the others would look like zero on a linear axis."""
 
 
 def drawn_curves(estimates: Sequence[Estimate]) -> dict[str, Picture]:
@@ -49,8 +53,11 @@ def _draw(axes: Axes, curve: Curve) -> None:
     bars = None if all(error is None for error in errors) else [error or 0.0 for error in errors]
     axes.errorbar(places, values, bars, marker="." if len(places) < MARKED else "", capsize=2, label=f"± {curve.error}")
     axes.set_xscale(curve.scale)
+    middle = median(map(abs, values))
+    if 0 < OUTLYING * middle < max(map(abs, values)):
+        axes.set_yscale("symlog", linthresh=10.0 ** floor(log10(middle)))
     axes.set_xlabel(curve.x)
     axes.set_ylabel(f"{curve.y}\n({curve.unit})")
     axes.grid(alpha=0.3)
     if bars is not None:
-        axes.legend()
+        axes.legend(loc="best" if len(places) < MARKED else "upper right")  # the best place takes long to find among many points

@@ -12,6 +12,7 @@ Neither draws exactly from p(unknown | known): the known pixels act on the steps
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Literal
 
 import attrs
@@ -30,6 +31,8 @@ from chainkit_figures.images import BORDER, as_images, strip
 from chainkit_figures.picture import Picture
 
 Hold = Literal["raw", "marginal"]
+LETTERS = 12
+"""Letters of a title that surely fit into an inch."""
 
 HELD: dict[str, str] = {
     "raw": "known pixels held at their values in every state",
@@ -151,7 +154,8 @@ def drawn_completions(found: Completions, low: float, high: float) -> Picture:
     axes.set_xticks([place * (width + 1) + (width - 1) / 2 for place in range(len(columns))], heads)
     axes.set_yticks([])
     axes.tick_params(length=0)
-    axes.set_title(found.words.replace("; ", ";\n"), fontsize="medium")
+    lines = [line for words in found.words.split("; ") for line in wrap(words, int(picture.get_figwidth() * LETTERS))]
+    axes.set_title("\n".join(lines), fontsize="medium")
     picture.title = f"{found.words[0].upper()}{found.words[1:]}"
     picture.words = f"{rows} rows: an example, its known pixels with the others grey, and {n} {found.words}."
     return picture

@@ -30,6 +30,7 @@ class Picture(Figure):
 
     def save(self, file: Path | BinaryIO) -> None:
         """Writes a PNG file, to a path or an open file."""
+        self.draw_without_rendering()  # the layout settles in its second pass: in the first, labels may reach out of the picture
         self.savefig(file, format="png", metadata={"Title": self.title, "Description": self.words})
 
     def _repr_png_(self) -> bytes:

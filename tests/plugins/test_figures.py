@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -276,6 +277,13 @@ def test_curves_of_one_name_are_panels_of_one_picture():
     (line,) = drawn["steps"].axes[0].lines
     assert line.get_xydata().tolist() == [[1, 2], [2, 1]]
     assert drawn["steps"].axes[0].get_legend() is None
+
+
+@pytest.mark.parametrize(("first", "scale"), [(100.0, "linear"), (1000.0, "symlog"), (-1000.0, "symlog")])
+def test_a_value_far_from_all_others_does_not_flatten_them(first, scale):
+    curve = attrs.evolve(STEPS, points=((1, first, None), *((k, -10.0 / k, None) for k in (2, 3, 4))))
+    axes = drawn_curves([estimate("first", curve)])["steps"].axes[0]
+    assert axes.get_yscale() == scale
 
 
 def test_errors_are_bars_of_their_size():

@@ -270,6 +270,15 @@ def test_training_walks_are_of_the_same_examples_and_random_numbers(tmp_path):
     assert len(picture.axes) == 3
 
 
+def test_labels_stay_within_a_picture_that_is_saved(tmp_path):
+    examples = torch.zeros(3, 1, 28, 28)
+    way = [(k, examples) for k in range(15, -1, -1)]
+    look = Look(shape=(1, 28, 28), examples=examples, low=0.0, high=1.0)
+    picture = drawn_training(dict.fromkeys((0, 1, 2, 4, 8, 14), way), chainkit.Data.of(examples), look)
+    picture.save(tmp_path / "walks.png")
+    assert all(axes.yaxis.label.get_window_extent().x0 >= 0 for axes in picture.axes)
+
+
 def test_pictures_change_nothing_in_training(tmp_path):
     watched = done("infusion_digits", tmp_path / "watched")
     host = load_plugins(strict=True, disabled=["figures"])

@@ -19,7 +19,7 @@ from chainkit.recipe import find_recipe
 from chainkit.reporting import Reporter
 from chainkit.session import Session, new_run
 from chainkit_diffusion import GaussianDiffusion, LinearVariances
-from chainkit_figures.inpainting import HELD, _put, complete, drawn_completions
+from chainkit_figures.inpainting import HELD, Completions, _put, complete, drawn_completions
 from chainkit_figures.known import known_mask
 
 QUICK = ["train.max_updates=2", "sample.n=4", "evaluate.estimators=[]", "evaluate.examples=20"]
@@ -274,4 +274,17 @@ def test_a_row_shows_the_example_what_is_known_and_the_completions():
     assert (shown[9:17, 13:17] == 128).all()
     assert np.array_equal(shown[9:17, 18:22], pixels[:, :4])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "known", "1", "2"]
-    assert HELD["raw"] in axes.get_title()
+    assert HELD["raw"] in " ".join(axes.get_title().split())
+
+
+@pytest.mark.parametrize("hold", HELD)
+@pytest.mark.parametrize("completions", [1, 6])
+def test_the_title_fits_into_the_picture(hold, completions):
+    origin = torch.zeros(2, 1, 8, 8)
+    completed = origin[:, None].expand(2, completions, 1, 8, 8)
+    found = Completions(origin=origin, mask=known_mask("left", (1, 8, 8)), completed=completed, hold=hold, steps=1000, means=True)
+    picture = drawn_completions(found, 0.0, 1.0)
+    picture.draw_without_rendering()
+    title = picture.axes[0].title.get_window_extent()
+    assert title.x0 >= 0
+    assert title.x1 <= picture.bbox.width
