@@ -81,7 +81,9 @@ def papers() -> str:
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         figures = {figure["name"]: _in(unit, figure) for figure in kept["figures"]} if kept else {}
         found, best = figures.get(published["figure"]), figures.get(published.get("optimum", ""))
-        ours = "not run yet" if found is None else _value(found) + (f"; optimum {best['value']:.3f}" if best else "")
+        ours = "not run yet" if found is None else _value(found)
+        if found and best:
+            ours += f"; optimum {best['value']:.3f}, {best['value'] - found['value']:.3f} above"
         apart = "" if found is None or printed is None or not published.get("comparable", True) else f"{found['value'] - printed:+.3f}"
         said = "none" if printed is None else f"{printed} {unit}" + (f" ± {published['error']}" if "error" in published else "")
         where = f"[{path.stem}]({path.name}), {kept['minutes']} min on {kept['environment']['device']}" if kept else ""
