@@ -77,17 +77,14 @@ def _maps(rows: Sequence[tuple[str, Tensor, Tensor]]) -> Picture:
     """One row for each moment, walks on the left and the prior on the right, colours being averaged."""
     picture = Picture(6, 5.4)
     picture.suptitle("the ends of the walks, and the prior")
-    grid = picture.subplots(len(rows), 2)
-    for line, (name, *moments) in zip(grid, rows, strict=True):
+    for line, (name, *moments) in zip(picture.subplots(len(rows), 2), rows, strict=True):
         shape = image_shape(moments[0].shape)
         assert shape is not None
         maps = [moment.reshape(shape).mean(0) for moment in moments]
         low, high = min(float(each.min()) for each in maps), max(float(each.max()) for each in maps)
-        for axes, each in zip(line, maps, strict=True):
+        for axes, each, whose in zip(line, maps, ("walks", "prior"), strict=True):
             shown = axes.imshow(each.numpy(), vmin=low, vmax=max(high, low + 1e-9), cmap="viridis", interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-        line[0].set_ylabel(name)
+            axes.set(title=f"{name}, {whose}", xticks=[], yticks=[])
+            axes.title.set_size("medium")
         picture.colorbar(shown, ax=list(line), label="model units")
-    for axes, whose in zip(grid[0], ("$s_K$ of walks", "draws of the prior"), strict=True):
-        axes.set_title(whose, size="medium")
     return picture
