@@ -79,8 +79,8 @@ def papers() -> str:
         unit, printed = published["unit"], published.get("value")
         path = HERE / f"{published['record']}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        figures = {figure["name"]: _in(unit, figure) for figure in kept["figures"]} if kept else {}
-        found, best = figures.get(published["figure"]), figures.get(published.get("optimum", ""))
+        figures = [_in(unit, figure) for figure in kept["figures"]] if kept else []
+        found, best = _named(figures, published["figure"], published.get("walks")), _named(figures, published.get("optimum"))
         ours = "not run yet" if found is None else _value(found)
         if found and best:
             ours += f"; optimum {best['value']:.3f}, {best['value'] - found['value']:.3f} above"
@@ -89,6 +89,11 @@ def papers() -> str:
         where = f"[{path.stem}]({path.name}), {kept['minutes']} min on {kept['environment']['device']}" if kept else ""
         rows.append(f"| {published['paper']} | {published['what']} | {said} | {ours} | {apart} | {where} | {published['note']} |")
     return PAPERS + "\n".join(rows) + "\n"
+
+
+def _named(figures: list[dict[str, Any]], name: str | None, walks: int | None = None) -> dict[str, Any] | None:
+    """The first figure of a name, and of so many walks where that is said."""
+    return next((figure for figure in figures if figure["name"] == name and walks in (None, figure["walks"])), None)
 
 
 def _in(unit: str, figure: dict[str, Any]) -> dict[str, Any]:
