@@ -113,6 +113,16 @@ def test_more_held_out_digits_than_there_are_is_refused():
         DigitsConfig(valid=1000, test=797)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_the_swiss_rolls_moments_are_their_integrals(noise):
+    t = torch.linspace(1.5 * math.pi, 4.5 * math.pi, 200_001, dtype=torch.float64)
+    points = torch.stack([t * t.cos(), t * t.sin()])
+    first, second = (torch.trapezoid(values, t) / (3 * math.pi) for values in (points, points.square()))
+    mean, scale = roll_moments(noise)
+    torch.testing.assert_close(mean, first, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(scale, (second - first.square() + noise**2).sqrt(), rtol=1e-8, atol=1e-8)
+
+
 def test_the_swiss_rolls_moments_are_those_of_its_distribution():
     t = torch.linspace(*ROLL, 200_001, dtype=torch.float64)
     curve = torch.stack([t * t.cos(), t * t.sin()], dim=1)
