@@ -2,7 +2,8 @@
 
 ``python tests/mutation/run.py`` tries every mutant of every target and may be stopped and started
 again: verdicts are kept in ``runs/mutation.jsonl``, and a mutant is tried again only once its file
-has changed, or with ``--again`` if it survived. ``--sample 60`` tries that many, drawn with a fixed
+has changed, or with ``--again`` if it survived; ``--survivors`` tries nothing but what survived for no
+reason that is known, as one does after writing tests. ``--sample 60`` tries that many, drawn with a fixed
 seed. ``--record`` writes what is known into ``docs/records/mutation``.
 
 The exit code is 1 if fewer than 95 % are killed, those aside whose survival ``survivors.toml`` explains.
@@ -126,6 +127,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--only", default="", help="a regular expression for the paths to mutate")
     parser.add_argument("--again", action="store_true", help="try survivors again")
+    parser.add_argument("--survivors", action="store_true", help="try those again that survived without a reason, and nothing else")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one mutant")
     parser.add_argument("--results", type=Path, default=ROOT / "runs" / "mutation.jsonl")
@@ -136,6 +138,9 @@ def main() -> int:
     chosen = every if asked.sample is None else random.Random(asked.seed).sample(every, min(asked.sample, len(every)))
     before = known(asked.results)
     left = [t for t in chosen if t.identity not in before or (asked.again and not before[t.identity]["killed"])]
+    if asked.survivors:
+        why = reasons()
+        left = [t for t in chosen if t.identity in before and not before[t.identity]["killed"] and t.mutant.key not in why]
     print(f"{len(every)} mutants, {len(left)} to try", flush=True)
     if left:
         prepare()
