@@ -27,7 +27,7 @@ def drawn_curves(estimates: Sequence[Estimate]) -> dict[str, Picture]:
     named: dict[str, list[tuple[str, Curve]]] = {}
     for estimate in estimates:
         for curve in estimate.curves:
-            named.setdefault(curve.name, []).append((estimate.name, curve))
+            named.setdefault(curve.name, []).append((f"{estimate.name}, {estimate.examples} {estimate.split} examples", curve))
     return {name: _panels(curves) for name, curves in named.items()}
 
 

@@ -270,7 +270,7 @@ def test_curves_of_one_name_are_panels_of_one_picture():
     drawn = drawn_curves([estimate("first", WALKS, STEPS), estimate("none"), estimate("second", WALKS)])
     assert list(drawn) == ["walks", "steps"]
     upper, lower = drawn["walks"].axes
-    assert (upper.get_title(), lower.get_title()) == ("first", "second")
+    assert (upper.get_title(), lower.get_title()) == ("first, 1 test examples", "second, 1 test examples")
     assert upper.get_xscale() == "log"
     assert upper.get_ylabel() == "estimate\n(nats)"
     assert [text.get_text() for text in upper.get_legend().get_texts()] == ["± over walks"]
