@@ -44,7 +44,7 @@ class MetricsLog:
         Raises:
             OSError: The disk does not take them.
         """
-        if self.path.exists():
+        if self.size():
             with naming(self.path):
                 sync(self.path)
                 sync(self.path.parent)
