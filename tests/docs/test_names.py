@@ -83,7 +83,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     listed = {int(code) for code, _ in rows}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ChainkitError)]
     fixed = [kind for kind in kinds if kind not in (ChainkitError, Interrupted)]
-    signals = {Interrupted(number).exit_code for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = {Interrupted(number).exit_code for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     assert listed == {0, 1, BROKEN_PIPE, *signals, *(kind.exit_code for kind in fixed)}
     meaning = dict(rows)
     assert [kind.__name__ for kind in fixed if kind.__name__ not in meaning[str(kind.exit_code)]] == []
