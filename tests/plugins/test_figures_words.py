@@ -53,7 +53,8 @@ def test_a_curve_is_told_by_its_ends(estimate):
     picture = drawn_curves([estimate(0.0, curves=(curve,)), estimate(0.0, name="second", curves=(curve,))])["walks"]
     assert picture.title == "Log p(x) by number of walks"
     told = "log p(x) in nats, by number of walks, from -3.00 at 1 to -2.00 at 10."
-    assert picture.words == f"Curve of lower bound: {told} Curve of second: {told}"
+    named = [f"Curve of {name}, 100 test examples: {told}" for name in ("lower bound", "second")]
+    assert picture.words == " ".join(named)
 
 
 def test_the_curve_of_training_is_told_by_its_ends(kept):
