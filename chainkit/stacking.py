@@ -132,6 +132,8 @@ class Stacked:
         """Numbers on a device, for each of so many rows; sent there once, since a device that must be waited for cannot be graphed."""
         key = (tuple(values), like.device, dtype or like.dtype, rows)
         if key not in self._constants:
+            if len(self._constants) > 4 * self.chain.steps:  # more than a walk needs: they differ from walk to walk
+                self._constants.clear()
             self._constants[key] = torch.tensor(values, dtype=dtype or like.dtype, device=like.device).repeat(rows)
         return self._constants[key]
 

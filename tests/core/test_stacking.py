@@ -289,3 +289,23 @@ def test_what_was_recorded_at_other_states_is_refused():
             net(torch.rand(3, 7).double(), 1)
     with pytest.raises(NotReplayable, match="depends on what else"), recorder.replaying(evaluations):
         net(torch.rand(6, 7).double(), 1)
+
+
+def test_steps_that_weigh_differently_in_every_walk_fill_no_memory():
+    """A process of a stranger."""
+
+    class Drifting(InfusionProcess):
+        walks = 0
+
+        def walk(self, chain, examples, **settings):
+            self.walks += 1
+            for transition in super().walk(chain, examples, **settings):
+                yield attrs.evolve(transition, weight=1.0 + self.walks)
+
+    torch.manual_seed(0)
+    model = infusion(MLP((7,), heads=2, hidden=[8]), (7,))
+    model.process = Drifting(IncreasingRate(0.1, 0.1))
+    stacked = Stacked(model)
+    for number in range(20 * STEPS):
+        descended(model, stacked.losses(batch((7,)), seeded("cpu", number)))
+    assert len(stacked._constants) <= 4 * STEPS + 1
