@@ -184,7 +184,9 @@ def test_the_spiral_turns_as_often_as_asked():
 
 def test_the_grid_has_nine_equally_frequent_gaussians_and_labels_name_them():
     n, noise = 18_000, 0.05
-    split = build("grid-3x3", n=n, noise=noise, labels=True).split("train")
+    data = build("grid-3x3", n=n, noise=noise, labels=True)
+    split = data.split("train")
+    assert data.classes == 9
     centre = torch.stack([split.labels // 3 - 1, split.labels % 3 - 1], dim=1)
     assert torch.equal(split.values.round().long(), centre)
     error = math.sqrt(n * (1 / 9) * (8 / 9))
@@ -228,6 +230,13 @@ def test_patches_come_from_every_photograph():
     patches = small("patches", size=12).split("train").values[:40]
     found = torch.stack([(windows == patch[:, None, None]).flatten(4).all(-1).flatten(1).any(1) for patch in patches])
     assert found.any(0).all()
+
+
+def test_patches_come_from_every_row(monkeypatch):
+    rows = torch.arange(70, dtype=torch.uint8)[:, None].expand(2, 1, 70, 640)
+    monkeypatch.setattr("chainkit_datasets.patches.photographs", lambda channels: rows)
+    first = build("patches", size=64, n=200, valid=0, test=0).split("train").values[:, 0, 0, 0]
+    assert first.unique().tolist() == list(range(7))
 
 
 def test_grey_is_the_luma_of_the_colours():

@@ -63,6 +63,12 @@ def test_the_best_of_the_standardised_swiss_roll_is_what_its_documentation_says(
     assert float(found.mean()) == pytest.approx(bits, abs=0.005 + 4 * float(found.std()) / 500**0.5)
 
 
+def test_the_circle_goes_round_once_and_is_the_same_at_every_angle():
+    angle = torch.linspace(0, 2 * math.pi, 9, dtype=torch.float64)
+    around = build("circle", noise=0.1).log_density(torch.stack([angle.cos(), angle.sin()], 1))
+    torch.testing.assert_close(around, around[:1].expand(9))
+
+
 def test_points_without_noise_have_no_density():
     assert build("circle", noise=0.0).log_density is None
 

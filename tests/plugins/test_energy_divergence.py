@@ -11,10 +11,10 @@ from chainkit.component import Context
 from chainkit.host import load_plugins
 from chainkit.random import seeded
 from chainkit.testing import tiny_chain, tiny_data
-from chainkit_energy import RBM, Annealed, BlockGibbs, ContrastiveDivergence, PersistentDivergence
+from chainkit_energy import RBM, Annealed, BlockGibbs, ContrastiveDivergence, GaussianRBM, Langevin, PersistentDivergence
 from chainkit_energy.divergence import contrast, moved
 from chainkit_energy.enumerated import settings
-from chainkit_priors import BernoulliPrior
+from chainkit_priors import BernoulliPrior, GaussianPrior
 from chainkit_walkback import HeatedProcess
 
 STATES = settings(4, torch.zeros((), dtype=torch.float64))
@@ -97,6 +97,14 @@ def test_moves_follow_the_operator_and_leave_no_gradient(chain):
     seen, exact = (end @ place).long().bincount(minlength=16) / len(end), law_after(chain, 2)
     assert not end.requires_grad
     assert ((seen - exact).abs() < 4.5 * (exact * (1 - exact) / len(end)).sqrt()).all()
+
+
+def test_moves_are_made_at_temperature_1():
+    operator = Langevin(GaussianRBM(torch.zeros(2), torch.ones(2), 3), 0.1)
+    real = Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), operator, 3)
+    start = torch.tensor([[0.5, -1.0]])
+    expected = operator(start, 1).at(1.0).sample(seeded("cpu", 4))
+    assert torch.equal(moved(real, start, 1, None, seeded("cpu", 4)), expected.detach())
 
 
 def test_persistent_chains_go_on_from_where_they_were(chain):

@@ -10,7 +10,7 @@ from chainkit.distributions import Bernoulli, Gaussian
 from chainkit.errors import DataError, RecipeError
 from chainkit.host import load_plugins
 from chainkit.network import Network
-from chainkit_energy import RBM, BlockGibbs, GaussianRBM, Gibbs, Hamiltonian, Langevin, Tilted
+from chainkit_energy import RBM, BlockGibbs, Energy, GaussianRBM, Gibbs, Hamiltonian, Langevin, Tilted
 from chainkit_energy.enumerated import log_partition, settings
 from chainkit_energy.tempering import tempered
 from chainkit_priors import BernoulliPrior, GaussianPrior
@@ -95,11 +95,23 @@ def test_the_partition_function_is_the_same_over_hidden_units_and_over_bits(mach
     assert log_partition(many, bits[0]) == pytest.approx((-many(bits)).logsumexp(0).item())
 
 
+class Flat(Energy):
+    """Every state is equally likely, and there are no hidden units to sum out."""
+
+    def forward(self, state, condition=None):
+        return torch.zeros(len(state))
+
+
 def test_too_many_settings_are_refused():
     with pytest.raises(DataError, match="at most 20"):
         log_partition(RBM((21,), 21), torch.zeros(21))
     with pytest.raises(DataError, match="at most 20"):
         log_partition(GaussianRBM(torch.zeros(2), torch.ones(2), 21), torch.zeros(2), binary=False)
+    with pytest.raises(DataError, match="at most 20"):
+        log_partition(Flat(), torch.zeros(21))
+    with pytest.raises(DataError, match="at most 20"):
+        log_partition(Flat(), torch.zeros(1), binary=False)
+    assert log_partition(Flat(), torch.zeros(4)) == pytest.approx(4 * math.log(2))
 
 
 class Cubic(Network):
