@@ -266,7 +266,7 @@ def test_the_distance_from_x_stands_beside_the_gap():
     near, far = gap(Ending(keep=1.0, variance=0.01)), gap(Ending())
     assert near.details["moved"] == pytest.approx(0.1, rel=0.02)
     assert far.details["moved"] == pytest.approx(far.details["moved_if_forgotten"], rel=0.02)
-    assert far.details["moved_if_forgotten"] == pytest.approx((1 + values.square().mean().item()) ** 0.5, rel=1e-9)
+    assert far.details["moved_if_forgotten"] == pytest.approx((1 + values.double().square().mean().item()) ** 0.5, rel=1e-9)
 
 
 def test_the_gap_does_not_depend_on_memory():
