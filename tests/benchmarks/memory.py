@@ -1,7 +1,8 @@
 """Resident memory while training with a local objective: what a chain ten times as long takes beyond the shorter one.
 
-Each length trains in a process of its own, whose peak is read. The network has nothing of its own
-for each step (batch normalisation per step has parameters that grow with K).
+Each length trains in a process of its own, whose peak is read, for as many steps in all: the heap of
+a process goes on growing for some hundred steps before all that it frees is used again. The network has
+nothing of its own for each step (batch normalisation per step has parameters that grow with K).
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ class Size:
         net: Size of the chain, but for its length.
         short: The shorter chain's steps.
         long: The longer chain's.
-        updates: Updates made before the peak is read.
+        trained: Steps of all updates made before the peak is read.
     """
 
     net: infusion.Size = infusion.FULL
     short: int = 15
     long: int = 150
-    updates: int = 5
+    trained: int = 1500
 
 
 FULL = Size()
-TINY = Size(net=infusion.TINY, short=2, long=4, updates=2)
+TINY = Size(net=infusion.TINY, short=2, long=4, trained=8)
 
 
 def recipe(net: infusion.Size) -> str:
@@ -72,7 +73,7 @@ def rows(repeats: int, size: Size = FULL) -> Iterator[Row]:
     peaks: dict[int, list[float]] = {size.short: [], size.long: []}
     for _ in range(repeats):
         for steps, found in peaks.items():
-            found.append(peak(attrs.evolve(size.net, steps=steps), size.updates))
+            found.append(peak(attrs.evolve(size.net, steps=steps), size.trained // steps))
     medians = {steps: statistics.median(found) for steps, found in peaks.items()}
     yield Row(
         name=f"resident memory, K from {size.short} to {size.long}, local objective",
