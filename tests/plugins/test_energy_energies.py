@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from chainkit.component import Context
 from chainkit.distributions import Bernoulli, Gaussian
 from chainkit.errors import DataError, RecipeError
 from chainkit.host import load_plugins
 from chainkit.network import Network
+from chainkit.testing import tiny_data
 from chainkit_energy import RBM, BlockGibbs, Energy, GaussianRBM, Gibbs, Hamiltonian, Langevin, Tilted
 from chainkit_energy.enumerated import log_partition, settings
 from chainkit_energy.tempering import tempered
@@ -178,6 +180,19 @@ def test_a_tempered_law_is_a_weighted_product(temperature):
 def test_a_reference_of_another_kind_is_refused():
     with pytest.raises(TypeError, match="between a Bernoulli and a Gaussian"):
         tempered(Bernoulli(torch.zeros(1, 2)), 2.0, Gaussian(torch.zeros(1, 2), torch.ones(1, 2)))
+
+
+def test_variances_of_gaussian_units_start_as_a_share_of_those_of_the_data():
+    data = tiny_data((2,)).summary
+    part = load_plugins(strict=True).part("energy", "rbm-gaussian", share=0.5, floor=0.1)
+    found = Context(data=data).build(part).log_variance.exp()
+    torch.testing.assert_close(found, 0.5 * (data.variance + 0.1).to(found))
+
+
+def test_weights_start_small():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert RBM((1000,), 1000).weight.std().item() == pytest.approx(0.01, rel=4 / (2 * 1000**2) ** 0.5)
 
 
 def test_a_machine_starts_at_the_rates_of_the_data():

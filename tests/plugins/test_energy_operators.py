@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 
 from chainkit.chain import Chain
+from chainkit.component import Context
 from chainkit.data import Data
 from chainkit.distributions import Gaussian
+from chainkit.host import load_plugins
 from chainkit.random import normal, seeded, uniform
+from chainkit.testing import tiny_data
 from chainkit_energy import RBM, BlockGibbs, Energy, GaussianRBM, Gibbs, Hamiltonian, Langevin
 from chainkit_energy.enumerated import settings
 from chainkit_energy.tempering import tempered
@@ -98,8 +101,14 @@ def test_draws_follow_the_transition_matrix(kind, matrix, times):
     place = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
     for start, row in zip(STATES, exact, strict=True):
         drawn = operator(start.expand(n, 3), 1).at(2.0).sample(source)
+        assert set(drawn.unique().tolist()) <= {0.0, 1.0}
         seen = (drawn @ place).long().bincount(minlength=8) / n
         assert ((seen - row).abs() < 4.5 * (row * (1 - row) / n).sqrt() + 1e-12).all()
+
+
+@pytest.mark.parametrize("kind", [BlockGibbs, Gibbs])
+def test_one_row_is_enough(kind):
+    assert kind(scattered(RBM((3,), 2)))(STATES[:1], 1).at(1.0).sample(seeded("cpu", 0)).shape == (1, 3)
 
 
 def test_rows_may_have_temperatures_of_their_own():
@@ -140,6 +149,12 @@ def test_trajectories_leave_the_heated_law_as_it_is(leapfrog, temperature, refer
     end = after(operator, exact, 4, temperature)
     assert ((end - exact).abs() > 0.1).double().mean() > 0.5
     assert errors_off(end, mean, variance) < 4.5
+
+
+def test_adjusted_langevin_of_a_recipe_takes_one_step_for_a_trajectory():
+    part = load_plugins(strict=True).part("operator", "langevin-adjusted", energy="rbm-gaussian", noise=0.3)
+    operator = Context(data=tiny_data((2,)).summary).build(part)
+    assert (operator.step, operator.leapfrog) == (0.3, 1)
 
 
 def test_a_long_step_is_often_rejected_and_a_short_one_hardly_ever():

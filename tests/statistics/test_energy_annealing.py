@@ -6,9 +6,11 @@ import attrs
 import pytest
 import torch
 
+from chainkit.batch import Batch
 from chainkit.chain import Chain
 from chainkit.data import Data
 from chainkit.errors import DataError
+from chainkit.log_weight import total_log_ratio
 from chainkit.random import seeded
 from chainkit.testing import tiny_chain, tiny_data
 from chainkit_energy import AIS, RAISE, RBM, Annealed, Bidirectional, BlockGibbs, Enumerated, GaussianRBM, Gibbs, Hamiltonian
@@ -209,6 +211,8 @@ def test_the_error_of_annealing_is_the_relative_one_of_the_mean_weight(large):
     estimator, examples = AIS(steps=5, chains=30), drawn_from(large.operator.energy, 10, 5)("test")
     weights = partition_weights(stretched(large, 5), 30, examples).exp()
     found = estimator.estimate(large, HeatedProcess(), examples)
+    values = -large.operator.energy(examples.data.split("test").values)
+    assert found.error_examples == pytest.approx((values.std() / len(values) ** 0.5).item())
     assert found.error_walks == pytest.approx((weights.var() / 30).sqrt().item() / weights.mean().item())
     assert found.details["shortfall"] == pytest.approx(found.error_walks**2 / 2)
 
@@ -240,6 +244,22 @@ def test_figures_depend_neither_on_batch_mates_nor_on_memory(estimator, small):
     alone = [estimator.estimate(small, HeatedProcess(), attrs.evolve(examples, index=index)).value for index in examples.index.split(1)]
     assert again.value == pytest.approx(whole.value, abs=1e-9)
     assert sum(alone) / 12 == pytest.approx(whole.value, abs=1e-9)
+
+
+def test_as_many_chains_are_annealed_as_asked(small):
+    weights = partition_weights(small, 600, drawn_from(small.operator.energy, 3)("test"))
+    assert len(weights) == 600
+
+
+def test_in_the_upper_bound_the_walk_that_made_the_data_takes_the_place_of_one(small):
+    examples = data_of(torch.zeros(50, 3, dtype=torch.float64))("test")
+    lower, upper = both_bounds(small, examples.index, 3, examples)
+    state, exact = annealed(small, 50, source=examples.source(examples.index, "simulated"))
+    batch = Batch(origin=state, rows=50).repeat(3)
+    heated = total_log_ratio(HeatedProcess().walk(small, batch, source=examples.source(examples.index, "walks", rows=3), with_log_ratio=True))
+    weights = heated.view(50, 3).exp()
+    torch.testing.assert_close(lower.exp(), weights.mean(1))
+    torch.testing.assert_close(upper.exp(), (exact.exp() + weights[:, 1] + weights[:, 2]) / 3)
 
 
 def test_the_energy_is_evaluated_once_per_state(small, monkeypatch):

@@ -20,7 +20,7 @@ from chainkit.preparation import Preparation, Unprepared
 from chainkit.random import uniform
 from chainkit.testing.surroundings import part_of
 from chainkit_estimators import Factorial, Optimum, PriorGap, hooks
-from chainkit_estimators.factorial import GRID, fit_factorial
+from chainkit_estimators.factorial import GRID, FactorialModel, Moments, fit_factorial
 from chainkit_estimators.prior_gap import walk_to_the_end
 from chainkit_priors import BernoulliPrior, GaussianPrior
 
@@ -112,6 +112,17 @@ def test_the_floor_is_the_most_likely_of_the_grid_on_the_validation_split():
     assert estimate.details["floor"] == GRID[scores.index(max(scores))]
     assert 1e-7 < estimate.details["floor"] < 0.1
     assert "validation split" in estimate.meaning
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_the_mean_log_density_of_other_data_follows_from_its_moments(binary):
+    fitted, other = ((values > 2).double() if binary else values.double() for values in (gaussian(300), gaussian(200, seed=5)))
+    model = FactorialModel(moments=of(fitted), floor=1e-3, binary=binary, chosen_on="")
+    assert model.mean_log_prob(of(other)) == pytest.approx(model(200).log_prob(other).mean().item())
+
+
+def of(values):
+    return Moments(mean=values.mean(0), variance=values.var(0, correction=0))
 
 
 def test_a_floor_is_never_chosen_on_the_examples_that_are_judged():
