@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from typing import Any
 
 import sklearn.datasets
@@ -29,7 +30,7 @@ GRACE = 30.0
 
 
 def start(arguments: list[str], size: int, log: str) -> list[int]:
-    """Forks as many processes, each with a rank, that run a command line; their words go to a file.
+    """Forks as many processes, each with a rank, that run a command line, or a program after ``-c``; their words go to a file.
 
     They log every update, keep every piece of an estimate at once, and take few steps together.
     """
@@ -51,10 +52,18 @@ def _fork(arguments: list[str], environment: dict[str, int], log: str) -> int:
         os.dup2(words, 1)
         os.dup2(words, 2)
         session.LOG_EVERY, journal.SECONDS, stacking.CHUNK_BYTES = 1, 0.0, CHUNK_BYTES
-        code = main(arguments)
+        code = _program(arguments[1]) if arguments[0] == "-c" else main(arguments)
         sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(code)
+
+
+def _program(text: str) -> int:
+    exec(text, {})
+    return 0
 
 
 def wait(pids: list[int]) -> list[int]:

@@ -319,6 +319,39 @@ def test_an_evaluation_that_was_stopped_is_ended_by_another_number_of_processes(
     same_numbers(figures(run), figures(other))
 
 
+SHARING = """
+import torch
+from chainkit.distributed import joined
+from chainkit.testing import tiny_chain, tiny_data
+from chainkit.testing.tiny import TinyProcess
+from chainkit_estimators import Importance
+
+pieces, chain = 0, tiny_chain()
+forward = type(chain.operator).forward
+
+def counted(self, state, k, condition=None):
+    global rows
+    rows += len(state)
+    return forward(self, state, k, condition)
+
+rows, type(chain.operator).forward = 0, counted
+with joined() as group:
+    estimate = Importance(walks=20, max_rows=40).estimate(chain, TinyProcess(), tiny_data()("test"))
+print(group.rank, rows, estimate.value)
+"""
+
+
+def test_each_process_works_out_its_part_of_an_estimate_and_has_all_of_it(launcher, tmp_path):
+    found = {}
+    for size in (1, 2):
+        assert launcher.run(size, log := tmp_path / str(size), "-c", SHARING) == [0] * size, log.read_text()
+        found[size] = [line.split() for line in log.read_text().splitlines()]
+    whole = int(found[1][0][1])
+    assert sum(int(rows) for _, rows, _ in found[2]) == whole
+    assert all(0.4 * whole < int(rows) < 0.6 * whole for _, rows, _ in found[2])
+    assert {value for _, _, value in found[2]} == {found[1][0][2]}
+
+
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
