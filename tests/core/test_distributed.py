@@ -344,7 +344,8 @@ print(group.rank, rows, estimate.value)
 def test_each_process_works_out_its_part_of_an_estimate_and_has_all_of_it(launcher, tmp_path):
     found = {}
     for size in (1, 2):
-        assert launcher.run(size, log := tmp_path / str(size), "-c", SHARING) == [0] * size, log.read_text()
+        log = tmp_path / str(size)
+        assert launcher.run(size, log, "-c", SHARING) == [0] * size, log.read_text()
         found[size] = [line.split() for line in log.read_text().splitlines()]
     whole = int(found[1][0][1])
     assert sum(int(rows) for _, rows, _ in found[2]) == whole

@@ -86,17 +86,32 @@ class Slowed:
         return counting
 
 
+def slowed_run(whole: Whole, folder: Path, patch: Callable[[Slowed], Callable[[], object]]) -> tuple[float, int]:
+    """How many seconds a slowed run takes that is not killed, and how many steps its saves have.
+
+    Arguments:
+        whole: The run.
+        folder: Where to.
+        patch: What slows a process down, called in it first.
+
+    Raises:
+        RuntimeError: It is another run than the one that is not slowed.
+    """
+    slowed, began = Slowed(), time.monotonic()
+    ended = whole.launch(whole.begin(folder / "slow"), folder / "slow.txt", patch(slowed))
+    seconds = time.monotonic() - began
+    if fault := whole.fault(folder / "slow", ended):
+        raise RuntimeError(f"a slowed run is another one: {fault}")
+    return seconds, slowed.steps
+
+
 def kills(count: int, seed: int, folder: Path, method: str) -> Record:
     """Kills a run ``count`` times, each time from its start; resumed, it must be the run that was never killed.
 
     Every other kill waits for a random step of a save, the others for a random time.
     """
     whole, random, where = Whole.of(method, folder), Random(f"{seed} {method}"), Counter[str]()
-    slowed, began = Slowed(), time.monotonic()
-    ended = start(whole.begin(folder / "slow"), folder / "slow.txt", slowed.patch).wait()
-    seconds, steps = time.monotonic() - began, slowed.steps
-    if fault := whole.fault(folder / "slow", ended):
-        raise RuntimeError(f"a slowed run of {method} is another one: {fault}")
+    seconds, steps = slowed_run(whole, folder, lambda slowed: slowed.patch)
 
     def trials() -> Iterator[str]:
         tried = 0

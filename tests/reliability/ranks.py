@@ -14,7 +14,7 @@ from random import Random
 
 import attrs
 from children import LIMIT, Child, Ended, start
-from kills import Slowed, wait_for
+from kills import Slowed, slowed_run, wait_for
 from leavings import Whole
 from study import Record, tally
 
@@ -103,11 +103,7 @@ def rank_kills(count: int, seed: int, folder: Path, method: str) -> Record:
     """
     whole, random = Whole.of(method, folder, launch=finish_together), Random(f"{seed} {method}")
     where, who, left = Counter[str](), Counter[str](), Counter[str]()
-    slowed, began = Slowed(), time.monotonic()
-    ended = finish_together(whole.begin(folder / "slow"), folder / "slow.txt", partial(_slow_leader, slowed))
-    seconds, steps = time.monotonic() - began, slowed.steps
-    if fault := whole.fault(folder / "slow", ended):
-        raise RuntimeError(f"a slowed run of {method} is another one: {fault}")
+    seconds, steps = slowed_run(whole, folder, lambda slowed: partial(_slow_leader, slowed))
 
     def trials() -> Iterator[str]:
         tried = 0

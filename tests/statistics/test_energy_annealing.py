@@ -256,8 +256,8 @@ def test_in_the_upper_bound_the_walk_that_made_the_data_takes_the_place_of_one(s
     lower, upper = both_bounds(small, examples.index, 3, examples)
     state, exact = annealed(small, 50, source=examples.source(examples.index, "simulated"))
     batch = Batch(origin=state, rows=50).repeat(3)
-    heated = total_log_ratio(HeatedProcess().walk(small, batch, source=examples.source(examples.index, "walks", rows=3), with_log_ratio=True))
-    weights = heated.view(50, 3).exp()
+    walk = HeatedProcess().walk(small, batch, source=examples.source(examples.index, "walks", rows=3), with_log_ratio=True)
+    weights = total_log_ratio(walk).view(50, 3).exp()
     torch.testing.assert_close(lower.exp(), weights.mean(1))
     torch.testing.assert_close(upper.exp(), (exact.exp() + weights[:, 1] + weights[:, 2]) / 3)
 
