@@ -21,7 +21,7 @@ from chainkit.random import uniform
 from chainkit.testing.surroundings import part_of
 from chainkit_estimators import Factorial, Optimum, PriorGap, hooks
 from chainkit_estimators.factorial import GRID, FactorialModel, Moments, fit_factorial
-from chainkit_estimators.prior_gap import walk_to_the_end
+from chainkit_estimators.prior_gap import divergence, walk_to_the_end
 from chainkit_priors import BernoulliPrior, GaussianPrior
 
 
@@ -232,6 +232,18 @@ def test_the_gap_to_a_prior_that_is_not_standard_and_what_the_end_still_knows_of
 def test_what_is_left_of_x_in_the_end_counts_as_far_as_the_moments_show_it():
     estimate = gap(Ending(keep=0.6, variance=0.1))
     assert abs(estimate.value - closed_form(0.0, 0.36 + 0.1, 4)) < 4 * estimate.error_examples
+
+
+def test_the_divergence_from_the_prior_is_the_closed_form():
+    mean, variance = torch.tensor([[0.3, -1.0], [2.0, 0.0]]).double(), torch.tensor([[0.5, 2.0], [1.0, 3.0]]).double()
+    centre, width = torch.tensor([[0.5, 1.0]]).double(), torch.tensor([[2.0, 0.7]]).double()
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, variance.sqrt()), normal(centre, width.sqrt())).sum(1)
+    torch.testing.assert_close(divergence(Gaussian(centre, width), mean, variance), expected)
+    rates, prior = torch.tensor([[0.3, 0.9], [0.0, 1.0]]).double(), torch.tensor([[0.2, 0.6]]).double()
+    bits = torch.distributions.Bernoulli
+    expected = torch.distributions.kl_divergence(bits(rates), bits(prior.expand_as(rates))).sum(1)
+    torch.testing.assert_close(divergence(Bernoulli(prior.logit()), rates, rates * (1 - rates)), expected)
 
 
 def test_walks_that_end_in_the_prior_have_no_gap_however_few_they_are():

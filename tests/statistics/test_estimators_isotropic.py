@@ -90,6 +90,16 @@ def test_more_walks_give_the_variance_that_is_best_for_the_importance_estimate()
     assert max(on_valid, key=on_valid.get) == 1.0
 
 
+def test_the_variance_chosen_is_a_maximum_of_the_mean_importance_estimate():
+    source = torch.Generator().manual_seed(4)
+    rest, distance = torch.randn(50, 8, generator=source).double(), 1 + torch.rand(50, 8, generator=source).double()
+    best = best_variance(rest, distance, 5)
+    variance = torch.tensor(best, dtype=torch.float64, requires_grad=True)
+    figure = (rest - 2.5 * variance.log() - distance / (2 * variance)).logsumexp(1).mean()
+    figure.backward()
+    assert abs(variance.grad.item() * best) < 1e-4
+
+
 def test_many_walks_choose_the_variance_that_the_data_has():
     values = 1.1 * torch.randn(3000, 2, generator=torch.Generator().manual_seed(1))
     found = Isotropic(estimator=LowerBound(walks=1), fit_walks=200, fit_examples=3000).estimate(

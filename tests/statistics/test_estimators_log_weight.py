@@ -14,8 +14,9 @@ from chainkit.distributions import Gaussian
 from chainkit.errors import NonFiniteError
 from chainkit.kernel import GaussianKernel
 from chainkit.random import normal
+from chainkit.transition import log_ratio_by_step
 from chainkit_estimators import Importance, LowerBound
-from chainkit_estimators.figures import jackknife_error
+from chainkit_estimators.figures import jackknife_error, walked
 from chainkit_estimators.importance import curve_points, with_walks
 from chainkit_infusion import IncreasingRate, InfusionProcess, NearGaussian
 from chainkit_priors import GaussianPrior
@@ -249,6 +250,21 @@ def test_two_walks_have_an_error_of_their_own(kind):
     if kind is Importance:
         assert estimate.details["shortfall"] > 0
         assert estimate.curves[0].points[-1][2] == pytest.approx(estimate.error_walks)
+
+
+def test_the_errors_of_the_bound_are_those_of_means():
+    """Every step's share and the walks' own error, from the same draws taken apart."""
+    examples, model = points(), chain(3)
+    estimate = LowerBound(walks=2).estimate(model, Stepwise(), examples)
+    blocks = walked("lower bound", model, Stepwise(), examples, 2, 4000, reduction=log_ratio_by_step, numbers=3)
+    shares = torch.cat(list(blocks))
+    n = len(shares)
+    (curve,) = estimate.curves
+    assert [error for _, _, error in curve.points] == pytest.approx((shares.mean(1).std(0) / n**0.5).tolist())
+    within = (shares.sum(2).diff(dim=1).square().sum() / 4).sqrt().item() / n  # of two, the mean has variance d^2 / 4
+    assert estimate.error_walks == pytest.approx(within)
+    two = LowerBound(walks=3).estimate(model, Stepwise(), points(POINTS[:2])).curves[0]
+    assert all(error > 0 for _, _, error in two.points)
 
 
 def test_one_example_has_no_error_over_examples():

@@ -158,6 +158,15 @@ def test_a_width_at_the_end_of_the_grid_is_said():
     assert fine.warnings == (CAVEAT,)
 
 
+@pytest.mark.parametrize(("scale", "place"), [(1.0, 0), (1e-4, -1)])
+def test_both_ends_of_the_grid_are_ends(scale, place):
+    examples = gaussian_data(n=20)("test")
+    centres = examples.data.split("test").values.double() + (0 if place == 0 else 1.0)
+    best = fit(centres, examples, scale, 1000)
+    assert best.at_the_end
+    assert best.sigma == scale * GRID[place]
+
+
 def test_means_are_less_noisy_than_draws():
     """The means of the last step have the spread without its noise."""
     data = gaussian_data()

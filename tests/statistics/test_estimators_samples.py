@@ -19,7 +19,7 @@ from chainkit_estimators.distances import nearest, radii, squared_distances
 from chainkit_estimators.frechet import Fitted, fitted, frechet_distance
 from chainkit_estimators.mmd import median_distance, mmd, sums
 from chainkit_estimators.neighbours import scores
-from chainkit_estimators.samples import draw, features
+from chainkit_estimators.samples import draw, drawn_sets, features
 from chainkit_priors import GaussianPrior
 
 
@@ -146,6 +146,14 @@ def test_the_mmd_of_a_chain_stands_beside_that_of_training_data():
     assert wrong.details["median distance"] == pytest.approx(
         2**0.5 * (2 * math.log(2)) ** 0.5, rel=0.1
     )  # of two normal points in the plane
+
+
+def test_training_data_is_compared_as_samples_are():
+    estimator, model = Mmd(sampling=Sampling(samples=30), bandwidths=(0.5, 2.0), relative=False), chain()
+    sets = drawn_sets(model, data().examples("test"), estimator.sampling, 3)
+    widths = torch.tensor([0.5, 2.0], dtype=torch.float64)
+    expected = discrepancy(sets.training, sets.held_out, widths)[0][-1].item()
+    assert estimated(estimator, model).beside == {"training data": pytest.approx(expected)}
 
 
 def test_the_median_distance_is_over_pairs_of_different_vectors():
