@@ -11,7 +11,7 @@ from chainkit import Chain, Component, Context, Data, Network, Part, TransitionO
 from chainkit.batch import Batch
 from chainkit.build import Model
 from chainkit.distributions import Density, HasMean
-from chainkit.kernel import UntemperedKernel
+from chainkit.kernel import BernoulliKernel, UntemperedKernel
 from chainkit.random import seeded, uniform
 from chainkit_gsn import (
     DenoisingBernoulli,
@@ -330,9 +330,22 @@ def made(thing):
 def test_reconstructions_of_bits_start_at_the_rates_of_the_data_where_they_can_be_learned_from():
     values = torch.zeros(100, 3)
     values[:20, 0], values[:, 2] = 1.0, 1.0
-    config = DenoisingBernoulliConfig(network=made(MLP((3,), hidden=[4])), corruption=made(SaltAndPepper(0.2)))
+    heads = []
+    network = Component(
+        name="given", config=DenoisingBernoulliConfig, build=lambda config, context: heads.append(context.heads) or MLP((3,), hidden=[4])
+    )
+    part = Part(kind="network", component=network, config=None, path="network")
+    config = DenoisingBernoulliConfig(network=part, corruption=made(SaltAndPepper(0.2)))
     built = build_bernoulli(config, Context(data=Data.of(values, binary=True).summary, steps=2))
     torch.testing.assert_close(built.network.readout.linear.bias, torch.tensor([0.2, 0.01, 0.99]).logit())
+    assert heads == [1]
+
+
+def test_all_steps_but_the_last_are_corrupted_where_rows_are_at_different_ones():
+    clean, noise = known_bits(STATES[:3]), SaltAndPepper(0.4)
+    k = torch.tensor([1, 2, 3])
+    together = AutoencoderKernel(BernoulliKernel(clean.logits), noise, k).at().log_prob(STATES[:3])
+    torch.testing.assert_close(together, torch.where(k > 1, noise.law(clean).log_prob(STATES[:3]), clean.log_prob(STATES[:3])))
 
 
 def test_reconstructions_of_reals_start_at_the_mean_of_the_data_and_the_stated_noise():

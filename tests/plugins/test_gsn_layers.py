@@ -1,15 +1,17 @@
 """The GSN against its equations written out; its noise, its gradients, what it refuses; labels given examples."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
-from chainkit import Chain, Data
+from chainkit import Chain, Context, Data
 from chainkit.batch import Batch
 from chainkit.data import Split
 from chainkit.distributions import Bernoulli, Density
 from chainkit.errors import DataError
+from chainkit.host import load_plugins
 from chainkit.preparation import Unprepared
 from chainkit.random import seeded
 from chainkit_gsn import GSN, GaussianNoise, OutputAccuracy, Outputs, Reconstruction, SaltAndPepper, WalkbackProcess, hold_known
@@ -216,7 +218,7 @@ def test_labels_become_bits_and_the_examples_their_condition(labelled):
     torch.testing.assert_close(batch.condition, labelled.split("test").values[[4, 2]])
     assert (data.summary.shape, data.summary.condition, data.summary.classes) == ((3,), (3,), None)
     torch.testing.assert_close(data.conditions(130)[120:], labelled.split("train").values[:10])
-    assert "given clusters" in data.preparation.words
+    assert data.preparation.words == "labels as one of 3 bits, given clusters as it is"
 
 
 def test_data_without_labels_is_refused():
@@ -252,6 +254,27 @@ def test_the_accuracy_of_an_example_does_not_depend_on_its_batch_mates(labelled)
     chain, examples = Chain(BernoulliPrior(torch.full((3,), 1 / 3)), operator, 2), Outputs(labelled)("test")
     values = {OutputAccuracy(chains=3, max_rows=rows).estimate(chain, WalkbackProcess(), examples).value for rows in (3, 17, 4000)}
     assert len(values) == 1
+
+
+@pytest.mark.parametrize("n", [2, 50])
+def test_the_error_of_the_accuracy_is_that_of_a_share(labelled, n):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        operator = GSN((3,), (20, 10), SaltAndPepper(0.4), (0.3, 0.3), given=(3,))
+    chain, examples = Chain(BernoulliPrior(torch.full((3,), 1 / 3)), operator, 2), Outputs(labelled).examples("test", n)
+    found = OutputAccuracy(chains=3).estimate(chain, WalkbackProcess(), examples)
+    assert found.error_examples == pytest.approx((found.value * (1 - found.value) / (n - 1)) ** 0.5)
+
+
+def test_an_operator_of_a_recipe_starts_at_the_rates_of_the_data_with_a_noise_for_each_layer():
+    values = torch.zeros(100, 3)
+    values[:20, 0], values[:, 2] = 1.0, 1.0
+    context = Context(data=Data.of(values, binary=True).summary, steps=2)
+    part = partial(load_plugins(strict=True).part, "operator", "gsn", hidden=[5, 4])
+    operator = context.build(part(noise=[0.7]))
+    torch.testing.assert_close(operator.biases[0], torch.tensor([0.2, 0.01, 0.99]).logit())
+    assert list(operator.noise) == [0.7, 0.7]
+    assert list(context.build(part(noise=[0.7, 0.2])).noise) == [0.7, 0.2]
 
 
 def test_a_condition_that_is_missing_is_said():

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from chainkit_networks import MLP, EncoderDecoder, Generator, RadialBasis, StepLinear
 from chainkit_networks.activations import ACTIVATIONS
-from chainkit_networks.conditioning import waves
+from chainkit_networks.conditioning import Conditioning, waves
 
 STEPS, ROWS = 5, 6
 
@@ -236,6 +236,21 @@ def test_mlp_is_its_formula(activation):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_weights_start_with_the_stated_gain(activation):
+    halved = {"relu", "leaky-relu", "elu", "gelu", "silu"}
+    slope = {"softplus": 1 / 2, "tanh": 3 / 5, "sigmoid": 1 / 4}
+    gain = 2**0.5 if activation in halved else 1 / slope[activation]
+    torch.manual_seed(0)
+    weight = MLP((1000,), hidden=[1000], activation=activation).first.affine.weight
+    assert weight.std().item() * 1000**0.5 == pytest.approx(gain, rel=4 / (2 * 1000**2) ** 0.5)
+
+
+def test_labels_start_with_small_vectors():
+    torch.manual_seed(0)
+    assert Conditioning(1000, 1, classes=1000).labels.weight.std().item() == pytest.approx(0.1, rel=4 / (2 * 1000**2) ** 0.5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_signals_keep_their_size_in_a_deep_network_at_the_start(activation):
     torch.manual_seed(1)
     network = MLP((256,), hidden=[256] * 6, activation=activation)
@@ -266,6 +281,7 @@ def test_rbf_centres_are_spread_like_the_data():
     error = 4 * (variance / 20_000).sqrt()
     assert ((network.centres.mean(0) - mean).abs() < error).all()
     assert ((network.centres.var(0) - variance).abs() < 4 * variance * (2 / 20_000) ** 0.5).all()
+    torch.testing.assert_close(network.log_width.exp().square(), torch.full((20_000,), 2.125))
 
 
 def test_linear_layers_per_step_agree_by_gathering_and_by_visiting_the_steps(monkeypatch):
@@ -287,6 +303,15 @@ def test_linear_layers_between_knots_are_their_formula(gathered, monkeypatch):
     shares = torch.tensor([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     torch.testing.assert_close(layer(hidden, k), torch.einsum("bn,bno->bo", shares[k - 1], at_knots))
     torch.testing.assert_close(layer(hidden, 4), torch.einsum("n,bno->bo", shares[3], at_knots))
+
+
+def test_between_knots_weights_are_linear_in_the_step():
+    """Eight steps, four knots: a knot every 7 / 3 steps."""
+    layer, hidden = StepLinear(4, 3, 8, knots=4).double(), torch.randn(1, 4, dtype=torch.float64)
+    at_knots = torch.einsum("noi,bi->bno", layer.weight, hidden) + layer.bias
+    for k in range(1, 9):
+        share = (1 - ((k - 1) * 3 / 7 - torch.arange(4, dtype=torch.float64)).abs()).clamp(min=0)
+        torch.testing.assert_close(layer(hidden, k), torch.einsum("n,bno->bo", share, at_knots))
 
 
 def test_one_knot_is_refused():

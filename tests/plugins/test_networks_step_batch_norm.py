@@ -109,6 +109,8 @@ def test_momentum_weighs_the_new_batch_by_the_biased_variance():
 def test_without_momentum_the_statistics_are_the_average_since_the_reset():
     norm = randomised(StepBatchNorm(FEATURES, STEPS, momentum=None)).double()
     norm.reset_running_stats()
+    assert (norm.running_mean == 0).all()
+    assert (norm.running_var == 1).all()
     batches = [values(7, FEATURES, seed=seed, dtype=torch.float64) for seed in range(3)]
     for batch in batches:
         norm(batch, 3)

@@ -271,6 +271,8 @@ def test_bits_have_their_own_gap_and_need_no_walk_where_the_end_is_known():
     assert abs(estimate.value - exact) < 4 * estimate.error_examples
     assert estimate.details["bias"] == pytest.approx(4 / (2 * 4000), rel=1.0)
     assert model.operator.calls == 0
+    values = torch.randn(4000, 4, generator=generator(9)).double()
+    assert estimate.details["moved_if_forgotten"] == pytest.approx(((0.5 - values).square().mean().item() + 0.25) ** 0.5, rel=1e-9)
 
 
 def test_bits_that_never_vary_have_a_finite_gap():

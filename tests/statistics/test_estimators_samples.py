@@ -344,7 +344,9 @@ def test_samples_of_both_classes_score_as_held_out_data_does_and_samples_of_one_
 
 
 def test_features_of_the_classifier_need_labels_and_are_those_of_its_hidden_layer():
-    assert features("classifier", data().examples("test"))(torch.zeros(4, 2)).shape == (4, 256)
+    found = features("classifier", data().examples("test"))(normal(40, 2).float())
+    assert found.shape == (40, 256)
+    assert (found >= 0).all()
     unlabelled = Data.of(torch.zeros(40, 2), test=torch.zeros(40, 2)).examples("test")
     with pytest.raises(DataError, match="no labels"):
         estimated(Frechet(sampling=Sampling(samples=40, features="classifier")), examples=unlabelled)
