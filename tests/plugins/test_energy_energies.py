@@ -189,6 +189,12 @@ def test_variances_of_gaussian_units_start_as_a_share_of_those_of_the_data():
     torch.testing.assert_close(found, 0.5 * (data.variance + 0.1).to(found))
 
 
+def test_a_tilted_prior_of_a_recipe_has_one_head():
+    data, prior = tiny_data((2,)).summary, GaussianPrior(torch.zeros(2), torch.ones(2))
+    part = load_plugins(strict=True).part("energy", "tilted", network={"type": "mlp", "hidden": [3]})
+    assert Context(data=data, prior=prior, steps=2).build(part)(torch.zeros(4, 2)).shape == (4,)
+
+
 def test_weights_start_small():
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -30,6 +30,7 @@ from chainkit_gsn.corruption import known_bits
 from chainkit_gsn.kernel import AutoencoderKernel
 from chainkit_networks import MLP
 from chainkit_priors import BernoulliPrior, GaussianPrior
+from chainkit_walkback import Geometric
 
 BITS = 3
 STATES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=BITS)), dtype=torch.float64)
@@ -280,6 +281,16 @@ def test_walks_evaluate_once_per_state_and_reconstruct_the_origin_at_each():
     assert len(list(Reconstruction(steps=2).losses(chain, WalkbackProcess(), Batch.of(STATES), source=source))) == 2
     assert calls == [1, 2, 3][: len(calls)]
     assert len(calls) == 2
+
+
+def test_every_step_of_a_walk_has_its_own_temperature():
+    operator = DenoisingBernoulli(MLP((3,), hidden=[4], step="embedding", steps=3), SaltAndPepper(0.2))
+    chain = Chain(BernoulliPrior(torch.full((3,), 0.5)), operator, 3, temperature=Geometric(2.0), extend="noise-end")
+    temperatures = chain.temperatures()
+    assert len(set(temperatures)) == 3
+    for transition in WalkbackProcess().walk(chain, Batch.of(STATES.float()), source=seeded("cpu", 0)):
+        expected = operator(transition.state, transition.k).reconstruction(temperatures[transition.k - 1])
+        torch.testing.assert_close(transition.reconstruction.logits, expected.logits)
 
 
 def test_the_criterion_of_a_walk_is_the_sum_of_its_steps():

@@ -287,6 +287,11 @@ def test_the_frechet_distance_is_the_closed_form():
     assert frechet_distance(*turned[::-1]) == pytest.approx(8)
 
 
+def test_means_count_by_their_difference():
+    one, other = (Fitted(mean=torch.tensor([m, 1.0]).double(), covariance=torch.eye(2).double()) for m in (3.0, 1.0))
+    assert frechet_distance(one, other) == pytest.approx(4.0)
+
+
 def test_covariances_that_do_not_commute_have_the_root_of_their_product():
     left, right = (torch.mm(part, part.T) for part in (normal(4, 6), normal(4, 6, 1)))
     zero = torch.zeros(4).double()
