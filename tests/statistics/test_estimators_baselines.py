@@ -121,6 +121,12 @@ def test_the_mean_log_density_of_other_data_follows_from_its_moments(binary):
     assert model.mean_log_prob(of(other)) == pytest.approx(model(200).log_prob(other).mean().item())
 
 
+def test_no_bit_is_surer_than_the_floor():
+    rates = torch.tensor([0.0, 0.3, 1.0]).double()
+    model = FactorialModel(moments=Moments(mean=rates, variance=rates * (1 - rates)), floor=0.05, binary=True, chosen_on="")
+    torch.testing.assert_close(model(1).mean[0], torch.tensor([0.05, 0.3, 0.95]).double())
+
+
 def of(values):
     return Moments(mean=values.mean(0), variance=values.var(0, correction=0))
 
