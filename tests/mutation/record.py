@@ -64,8 +64,13 @@ def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]], untried: Map
 
 def page(record: Mapping[str, Any]) -> str:
     """The page of a record."""
-    rate = record["killed"] / record["mutants"]
-    lines = [f"{record['killed']} of {record['mutants']} killed, {rate:.1%}; {record['minutes']} minutes of one processor.", ""]
+    killed, every, explained = record["killed"], record["mutants"], sum(bool(survivor["reason"]) for survivor in record["survivors"])
+    lines = [
+        f"{killed} of {every} killed, {killed / every:.1%}. {explained} survivors change nothing that a test should see, each for the",
+        f"reason that stands beside it; of the {every - explained} others {killed / (every - explained):.1%} are killed."
+        f" {record['minutes']} minutes of one processor.",
+        "",
+    ]
     if record["untried"]:
         lines += ["Not tried yet: " + ", ".join(f"`{path}` ({count})" for path, count in record["untried"].items()) + ".", ""]
     lines += ["| file | mutants | killed |", "| --- | --- | --- |"]
