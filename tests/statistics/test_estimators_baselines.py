@@ -20,7 +20,7 @@ from chainkit.preparation import Preparation, Unprepared
 from chainkit.random import uniform
 from chainkit.testing.surroundings import part_of
 from chainkit_estimators import Factorial, Optimum, PriorGap, hooks
-from chainkit_estimators.factorial import GRID, FactorialModel, Moments, fit_factorial
+from chainkit_estimators.factorial import GRID, FactorialModel, Moments, fit_factorial, held_out
 from chainkit_estimators.prior_gap import divergence, walk_to_the_end
 from chainkit_priors import BernoulliPrior, GaussianPrior
 
@@ -119,6 +119,12 @@ def test_the_mean_log_density_of_other_data_follows_from_its_moments(binary):
     fitted, other = ((values > 2).double() if binary else values.double() for values in (gaussian(300), gaussian(200, seed=5)))
     model = FactorialModel(moments=of(fitted), floor=1e-3, binary=binary, chosen_on="")
     assert model.mean_log_prob(of(other)) == pytest.approx(model(200).log_prob(other).mean().item())
+
+
+def test_of_two_examples_one_is_held_out():
+    split, apart, rest = held_out(Data.of(torch.zeros(2, 3)), None)
+    assert split == "train"
+    assert sorted([*apart.tolist(), *rest.tolist()]) == [0, 1]
 
 
 def test_no_bit_is_surer_than_the_floor():

@@ -16,7 +16,8 @@ from chainkit_estimators import ClassScore, Copying, Frechet, Mmd, Neighbours, S
 from chainkit_estimators.class_score import class_score, error_of_score
 from chainkit_estimators.copying import copied
 from chainkit_estimators.distances import nearest, radii, squared_distances
-from chainkit_estimators.frechet import Fitted, fitted, frechet_distance
+from chainkit_estimators.figures import jackknife_error
+from chainkit_estimators.frechet import Fitted, fitted, frechet_distance, without_groups
 from chainkit_estimators.mmd import median_distance, mmd, sums
 from chainkit_estimators.neighbours import scores
 from chainkit_estimators.samples import draw, drawn_sets, features
@@ -228,6 +229,12 @@ def test_neighbours_need_more_examples_than_there_are_neighbours():
         estimated(Neighbours(sampling=Sampling(samples=50)), examples=data().examples("test", 5))
 
 
+def test_the_mmd_needs_three_examples():
+    assert math.isfinite(estimated(Mmd(sampling=Sampling(samples=3)), examples=data().examples("test", 3)).error_examples)
+    with pytest.raises(DataError, match="3 examples or more are needed of the test split, not 2"):
+        estimated(Mmd(sampling=Sampling(samples=50)), examples=data().examples("test", 2))
+
+
 # Copying
 
 
@@ -285,6 +292,19 @@ def test_the_frechet_distance_is_the_closed_form():
     turned = [Fitted(mean=turn @ fit.mean, covariance=turn @ fit.covariance @ turn.T) for fit in (one, two)]
     assert frechet_distance(*turned) == pytest.approx(8)
     assert frechet_distance(*turned[::-1]) == pytest.approx(8)
+
+
+def test_the_error_is_that_of_samples_and_data_together():
+    examples = data(80).examples("test")
+    sampling = Sampling(samples=60, features="pixels")
+    sets = drawn_sets(chain(), examples, sampling, 20)
+    samples, held_out = fitted(sets.samples), fitted(sets.held_out)
+    parts = [
+        [frechet_distance(left, held_out) for left in without_groups(sets.samples)],
+        [frechet_distance(samples, left) for left in without_groups(sets.held_out)],
+    ]
+    expected = math.hypot(*map(jackknife_error, parts))
+    assert estimated(Frechet(sampling=sampling), examples=examples).error_examples == pytest.approx(expected)
 
 
 def test_means_count_by_their_difference():
