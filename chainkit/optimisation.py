@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ class Optimisers:
     def apply(self, name: str, loss: Tensor | None = None) -> float:
         """Clips the gradient of a set, updates its parameters and forgets the gradient.
 
-        The loss and the norm of the gradient are read from the device at once.
+        The loss, the norm of the gradient and the sum of the parameters are read from the device at once.
 
         Arguments:
             name: The set.
@@ -82,15 +82,18 @@ class Optimisers:
             The loss; 0 without one.
 
         Raises:
-            NonFiniteError: One of the two is not finite; nothing is updated.
+            NonFiniteError: The loss, the gradient or a parameter is not finite; nothing is updated.
             CheckpointError: The first step after ``restore`` finds that the state does not fit the parameters.
         """
         optimizer, parameters = self.optimizers[name], self.sets[name]
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
-        numbers = torch.stack([torch.zeros_like(norm) if loss is None else loss.detach().to(norm), norm]).tolist()
-        for number, words in zip(numbers, ("the loss of {} is {}", "the gradient of {} has norm {}"), strict=True):
+        read = (torch.zeros_like(norm) if loss is None else loss.detach(), norm, _sum(parameters))
+        numbers = torch.stack([number.to(norm.device, torch.promote_types(norm.dtype, torch.float32)) for number in read]).tolist()
+        for number, words in zip(numbers, ("the loss of {} is {}", "the gradient of {} has norm {}"), strict=False):
             if not math.isfinite(number):
                 raise NonFiniteError(words.format(name, number))
+        if not math.isfinite(numbers[2]):
+            self._require_finite(name)
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.clip_norm, norm)
         self._step(name)
@@ -114,9 +117,13 @@ class Optimisers:
             NonFiniteError: One is not.
         """
         for name, parameters in self.sets.items():
-            largest = torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters], math.inf).item()
-            if not math.isfinite(largest):
-                raise NonFiniteError(f"the largest parameter of {name} is {largest}")
+            if not math.isfinite(_sum(parameters).item()):
+                self._require_finite(name)
+
+    def _require_finite(self, name: str) -> None:
+        """The same of one set, one parameter after the other: a sum of finite ones may overflow."""
+        if not all(torch.isfinite(parameter).all() for parameter in self.sets[name]):
+            raise NonFiniteError(f"a parameter of {name} is not finite")
 
     def forget_gradients(self) -> None:
         """Drops the gradients of all sets."""
@@ -143,3 +150,10 @@ class Optimisers:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
         self._untried = set(self.optimizers)
+
+
+def _sum(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Finite only if all parameters are, and read once from memory."""
+    return torch.stack(
+        [parameter.detach().sum(dtype=torch.promote_types(parameter.dtype, torch.float32)) for parameter in parameters]
+    ).sum()
