@@ -52,7 +52,7 @@ def _fork(arguments: list[str], environment: dict[str, int], log: str) -> int:
         os.dup2(words, 1)
         os.dup2(words, 2)
         session.LOG_EVERY, journal.SECONDS, stacking.CHUNK_BYTES = 1, 0.0, CHUNK_BYTES
-        code = _program(arguments[1]) if arguments[0] == "-c" else main(arguments)
+        code = _program(arguments) if arguments[0] == "-c" else main(arguments)
         sys.stdout.flush()
     except BaseException:
         traceback.print_exc()
@@ -61,8 +61,10 @@ def _fork(arguments: list[str], environment: dict[str, int], log: str) -> int:
         os._exit(code)
 
 
-def _program(text: str) -> int:
-    exec(text, {})
+def _program(arguments: list[str]) -> int:
+    """Runs a program as ``python -c`` does."""
+    sys.argv = [arguments[0], *arguments[2:]]
+    exec(arguments[1], {})
     return 0
 
 
