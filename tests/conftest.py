@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+# Tests compute little at a time: a second thread mostly waits, and on a busy machine for long. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import attrs
 import pytest
 
