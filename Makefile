@@ -10,7 +10,7 @@ run: $(STAMP)
 	$(VENV)/bin/chainkit run recipes/infusion_digits.toml
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
