@@ -1,16 +1,16 @@
 """Quality against chain length: three methods, one network, equal numbers of network evaluations.
 
 The walkback paper claims that far fewer steps suffice than a diffusion needs. Here the three
-methods, with Gaussian operators on the same network, learn the same real-valued digits with chains
-of 2 to 32 steps. Every training may evaluate the network on the same number of states in all, so
-that longer chains are trained on fewer examples; a sample takes as many evaluations as its chain
-has steps, and a second time SAMPLING evaluations, where the method can take more steps than it
-was trained with.
+methods, with Gaussian operators on the same network, learn the same real-valued digits, the small
+ones or MNIST's, with chains of 2 to 32 steps. Every training may evaluate the network on the same
+number of states in all, so that longer chains are trained on fewer examples; a sample takes as many
+evaluations as its chain has steps, and a second time SAMPLING evaluations, where the method can take
+more steps than it was trained with.
 
-``python docs/studies/chain_length.py [--folder FOLDER]`` makes one ordinary run for each method,
-length and training seed, in FOLDER; what is there already is not made again, so that it can be
-stopped at any time. It then writes ``docs/records/studies/chain_length.json`` and ``docs/chain_length.md``
-from whatever is finished.
+``python docs/studies/chain_length.py [--data mnist] [--folder FOLDER] [--jobs N]`` makes one ordinary run for each
+method, length and training seed, in FOLDER; what is there already is not made again, so that it can be
+stopped at any time. It then writes the record of that data in ``docs/records/studies``, and
+``docs/chain_length.md`` from the records of both.
 """
 
 from __future__ import annotations
@@ -21,28 +21,67 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 HERE = Path(__file__).parent
-RECORD, PAGE = HERE.parent / "records" / "studies" / "chain_length.json", HERE.parent / "chain_length.md"
+RECORDS, PAGE = HERE.parent / "records" / "studies", HERE.parent / "chain_length.md"
 METHODS = ("walkback", "infusion", "diffusion")
 LENGTHS = (2, 4, 8, 16, 32)
 SEEDS = (0, 1, 2)
 BATCH = 128
 SAMPLING = 32
+HOTTEST = 2.0**3.5
+"""The highest temperature of walkback: that of its 8 steps by a ratio of sqrt(2), as in the paper. More steps rise to it by less."""
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """Data to learn.
+
+    Arguments:
+        title: What it is.
+        budget: States on which a training evaluates the network.
+        hidden: Units of each of the network's two layers.
+        settings: What else differs from the recipes beside this file, in TOML.
+    """
+
+    title: str
+    budget: int
+    hidden: int
+    settings: dict[str, str] = attrs.field(factory=dict)
+
+
+TASKS = {
+    "digits": Task(title="The small digits", budget=2_000_000, hidden=256),
+    "mnist": Task(
+        title="MNIST",
+        budget=2_000_000,
+        hidden=512,
+        settings={
+            "data": '{type = "mnist", scale = 256, dequantize = true, valid = 10000}',
+            "train.precision": '"bfloat16"',
+        },
+    ),
+}
 
 TEXT = """# Quality against chain length
 
 Written by `docs/studies/chain_length.py` from finished runs, never by hand. Fréchet distance between
-10 000 samples and the held-out digits on the features of one small classifier, lower is better, and the
-share of samples that are nearer to a training example than that is to any other (held-out digits: {copies}).
-Mean over {seeds} training seeds ± the standard error over them; the estimator's own error for one model is
-about {error}. As much training data stands {floor} from the held-out digits.
+10 000 samples and the held-out examples on the features of one small classifier, lower is better, and the
+share of samples that are nearer to a training example than that is to any other. Mean over training seeds ±
+the standard error over them. A network of two layers of ReLU that is told the step, the same for all methods.
 
-{budget} network evaluations (states) in every training, at most; two layers of 256 ReLU told the step.
+"""
+
+PART = """## {title}
+
+At most {budget} network evaluations (states) in every training, {seeds} training seeds, {hidden} units a layer. The
+estimator's own error for one model is about {error}; as much training data stands {floor} from the held-out examples, and
+of those the share {copies} counts as copies.
 
 """
 
@@ -86,26 +125,34 @@ class Point:
         per_example = {"walkback": self.steps + 1, "infusion": self.steps, "diffusion": 1}[self.method]
         return max(1, budget // (BATCH * per_example))
 
+    def settings(self, task: Task) -> dict[str, Any]:
+        """What this training sets in its recipe, in TOML."""
+        parts = (", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) for part in self.estimators())
+        found = {
+            **task.settings,
+            "seed": self.seed,
+            "chain.steps": self.steps,
+            "chain.operator.network.hidden": [task.hidden, task.hidden],
+            "train.batch_size": BATCH,
+            "train.max_updates": self.updates(task.budget),
+            "evaluate.estimators": f"[{', '.join(f'{{{part}}}' for part in parts)}]",
+        }
+        if self.method == "walkback":
+            found["chain.temperature.ratio"] = min(2**0.5, HOTTEST ** (1 / (self.steps - 1)))
+        return found
+
     def estimators(self) -> list[dict[str, Any]]:
         """What is estimated at the end."""
         longer = self.method != "diffusion" and self.steps < SAMPLING  # a diffusion can be sampled with fewer steps, not with more
         frechet = {"type": "frechet", "samples": 10_000}
         return [frechet, {"type": "copying", "samples": 2_000}, *([{**frechet, "steps": SAMPLING}] if longer else [])]
 
-    def command(self, folder: Path, budget: int) -> list[str]:
+    def command(self, task: Task, folder: Path) -> list[str]:
         """The command that makes, or goes on with, its run."""
         chainkit, path = str(Path(sys.executable).parent / "chainkit"), folder / self.name
         if (path / "resolved.toml").exists():
             return [chainkit, "resume", str(path)]
-        parts = (", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) for part in self.estimators())
-        settings = {
-            "seed": self.seed,
-            "chain.steps": self.steps,
-            "train.batch_size": BATCH,
-            "train.max_updates": self.updates(budget),
-            "evaluate.estimators": f"[{', '.join(f'{{{part}}}' for part in parts)}]",
-        }
-        given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        given = [part for key, value in self.settings(task).items() for part in ("--set", f"{key}={value}")]
         return [chainkit, "run", str(HERE / "chain_length" / f"{self.method}.toml"), "--out", str(path), *given]
 
 
@@ -143,37 +190,52 @@ def summary(records: list[dict[str, Any]], method: str, steps: int, place: int) 
     return f"{statistics.mean(values):.3g} ± {statistics.stdev(values) / len(values) ** 0.5:.2g}"
 
 
-def page(records: list[dict[str, Any]], budget: int) -> str:
-    """The page of the figures."""
+def part(task: Task, records: list[dict[str, Any]]) -> str:
+    """The figures of one task, as text."""
     frechet, copies = records[0]["figures"][:2]
-    text = TEXT.format(
-        budget=f"{budget:,}".replace(",", " "),
+    text = PART.format(
+        title=task.title,
+        budget=f"{task.budget:,}".replace(",", " "),
         seeds=len({record["seed"] for record in records}),
+        hidden=task.hidden,
         error=f"{statistics.median(record['figures'][0]['error_examples'] for record in records):.2g}",
         floor=f"{frechet['beside']['training data']:.3g}",
         copies=f"{copies['beside']['held-out data']:.3g}",
     )
     for place, title in enumerate(("Fréchet distance, K steps in sampling", "Copies", f"Fréchet distance, {SAMPLING} steps in sampling")):
-        text += f"## {title}\n\n| steps in training | {' | '.join(METHODS)} |\n|---|{'---|' * len(METHODS)}\n"
+        text += f"### {title}\n\n| steps in training | {' | '.join(METHODS)} |\n|---|{'---|' * len(METHODS)}\n"
         for steps in LENGTHS:
             text += f"| {steps} | {' | '.join(summary(records, method, steps, place) for method in METHODS)} |\n"
         text += "\n"
-    return text + READING
+    return text
+
+
+def page() -> str:
+    """The page of all records."""
+    paths = {name: RECORDS / f"chain_length_{name}.json" for name in TASKS}
+    parts = (part(TASKS[name], json.loads(path.read_text(encoding="utf-8"))) for name, path in paths.items() if path.exists())
+    return TEXT + "".join(parts) + READING
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("runs/chain_length"), help="where the runs are made")
-    parser.add_argument("--budget", type=int, default=2_000_000, help="states on which a training evaluates the network")
+    parser.add_argument("--data", choices=TASKS, default="digits", help="what is learned")
+    parser.add_argument("--folder", type=Path, help="where the runs are made; runs/chain_length_DATA if not given")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     chosen = parser.parse_args()
-    for point in points():
-        if found(point, chosen.folder) is None:
-            subprocess.run(point.command(chosen.folder, chosen.budget), check=True)
-        records = [record for one in points() if (record := found(one, chosen.folder)) is not None]
-        RECORD.parent.mkdir(exist_ok=True)
-        RECORD.write_text(json.dumps({"budget": chosen.budget, "points": records}, indent=1) + "\n", encoding="utf-8")
-        PAGE.write_text(page(records, chosen.budget), encoding="utf-8")
+    task, folder = TASKS[chosen.data], chosen.folder or Path(f"runs/chain_length_{chosen.data}")
+
+    def make(point: Point) -> None:
+        if found(point, folder) is None:
+            subprocess.run(point.command(task, folder), check=True)
+
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        for _ in pool.map(make, points()):
+            records = [record for one in points() if (record := found(one, folder)) is not None]
+            RECORDS.mkdir(exist_ok=True)
+            (RECORDS / f"chain_length_{chosen.data}.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+            PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

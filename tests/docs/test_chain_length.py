@@ -26,14 +26,17 @@ def study():
     return module
 
 
-def test_every_point_is_a_recipe_in_order(study, tmp_path):
-    registry = load_plugins(strict=True).registry
+@pytest.mark.parametrize("data", ["digits", "mnist"])
+def test_every_point_is_a_recipe_in_order(study, tmp_path, data):
+    registry, task = load_plugins(strict=True).registry, study.TASKS[data]
     for point in study.points():
-        command = point.command(tmp_path, 10**6)
+        command = point.command(task, tmp_path)
         overrides = [word for before, word in itertools.pairwise(command) if before == "--set"]
         recipe = read_recipe(Path(command[2]), registry, overrides)
         assert recipe.chain.steps == point.steps
-        assert recipe.train.max_updates == point.updates(10**6)
+        assert recipe.train.max_updates == point.updates(task.budget)
+        assert recipe.chain.operator.config.network.config.hidden == [task.hidden, task.hidden]
+        assert recipe.data.component.name == data
 
 
 @pytest.mark.parametrize("method", ["walkback", "infusion", "diffusion"])
@@ -45,14 +48,14 @@ def test_every_training_evaluates_the_network_on_as_many_states(study, method):
 
 def test_a_run_gives_a_record_and_records_give_the_page(study, tmp_path):
     """One point for real, small; then means and standard errors over seeds by hand."""
-    point = study.Point(method="infusion", steps=2, seed=0)
+    point, task = study.Point(method="infusion", steps=2, seed=0), study.Task(title="Few", budget=2000, hidden=7)
     small = [
         "--set",
         "data.test=40",
         "--set",
         'evaluate.estimators=[{type="frechet", samples=60, features="pixels"}, {type="copying", samples=20}]',
     ]
-    subprocess.run([*point.command(tmp_path, 2000), *small], check=True, capture_output=True)
+    subprocess.run([*point.command(task, tmp_path), *small], check=True, capture_output=True)
     assert study.found(point, tmp_path) is None  # three figures are due
     figures = json.loads((tmp_path / point.name / "evaluation.json").read_text())
     records = [
@@ -64,6 +67,6 @@ def test_a_run_gives_a_record_and_records_give_the_page(study, tmp_path):
         }
         for seed, value in enumerate((1.0, 2.0, 6.0))
     ]
-    page = study.page(records, 2000)
+    page = study.part(task, records)
     assert "| 2 | - | 3 ± 1.5 | - |" in page
     assert "2 000 network evaluations" in page
