@@ -6,6 +6,7 @@ r"""The diagonal Gaussian.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,37 @@ class Gaussian(Mixable, Reparametrised, HasMean):
         return Gaussian(torch.where(where, other.mean, self._mean), torch.where(where, other.variance, self.variance))
 
     def log_prob_elementwise(self, value: Tensor) -> Tensor:
-        return -0.5 * (torch.addcdiv(self.variance.log(), (value - self._mean).square(), self.variance) + LOG_2PI)
+        return _LogDensity.apply(value, self._mean, self.variance)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.log_prob_elementwise(value).flatten(1).sum(1)
+
+
+class _LogDensity(torch.autograd.Function):
+    r"""The log density of every element, whose gradient is taken in closed form.
+
+    .. math:: z = \frac{s - \mu}{v}, \qquad \frac{\partial \log N}{\partial \mu} = -\frac{\partial \log N}{\partial s} = z, \qquad
+        \frac{\partial \log N}{\partial v} = \frac{z^2 - 1 / v}{2}
+
+    The rules of the single operations pass over memory twice as often.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+        difference = value - mean
+        scaled = difference / variance
+        ctx.save_for_backward(value, mean, variance, scaled)
+        return torch.addcmul(variance.log(), difference, scaled).add_(LOG_2PI).mul_(-0.5)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        value, mean, variance, scaled = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again: z as a function of what it comes from
+            scaled = (value - mean) / variance
+        of_value, of_mean, of_variance = ctx.needs_input_grad
+        through = scaled * gradient if of_value or of_mean else None
+        return (
+            -through.sum_to_size(value.shape) if through is not None and of_value else None,
+            through.sum_to_size(mean.shape) if through is not None and of_mean else None,
+            (scaled.square().sub_(variance.reciprocal()).mul_(gradient).mul_(0.5)).sum_to_size(variance.shape) if of_variance else None,
+        )

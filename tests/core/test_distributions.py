@@ -31,6 +31,24 @@ def test_gaussian_density_is_that_of_torch(value, mean, variance):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("shapes", [((2, 3), (2, 3), (2, 3)), ((2, 3), (2, 1), (3,)), ((1, 3), (2, 3), ()), ((2, 3), (2, 3), (4, 1, 1))])
+def test_first_and_second_derivatives_of_the_gaussian_density(shapes):
+    source = seeded("cpu", 5)
+    parameters = [torch.rand(shape, generator=source, dtype=torch.float64) + 0.5 for shape in shapes]
+    for parameter in parameters:
+        parameter.requires_grad_()
+
+    def log_density(value, mean, variance):
+        return Gaussian(mean, variance).log_prob_elementwise(value)
+
+    assert torch.autograd.gradcheck(log_density, parameters)
+    assert torch.autograd.gradgradcheck(log_density, parameters)
+    for alone in range(3):
+        parts = [parameter.detach() for parameter in parameters]
+        parts[alone].requires_grad_()
+        assert torch.autograd.gradcheck(log_density, parts)
+
+
 @given(value=st.sampled_from([0.0, 1.0]), logit=st.floats(-80, 80))
 def test_bernoulli_mass_is_that_of_torch(value, logit):
     found = Bernoulli(tensor(logit)).log_prob_elementwise(tensor(value))
