@@ -85,11 +85,21 @@ class Recorder:
         self.operator = operator
         self.comparing = comparing
         self.layers = [module for module in operator.modules() if _known(module)]
+        self._weights: dict[tuple[nn.Module, torch.dtype], Tensor] | None = None
         for module in operator.modules():
             if not (_known(module) or isinstance(module, (nn.Embedding, RunningStatistics))):
                 for name, parameter in module.named_parameters(recurse=False):
                     if parameter.dim() > 1:
                         raise NotReplayable(f"{type(module).__name__}.{name} may take part in a product of its own")
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Within it no parameter changes, so that a weight is brought to the type of a layer's output once."""
+        self._weights = {}
+        try:
+            yield
+        finally:
+            self._weights = None
 
     @contextmanager
     def recording(self) -> Iterator[list[Evaluation]]:
@@ -156,7 +166,15 @@ class Recorder:
         if self.comparing:
             require_close("the input of a layer", interleaved([cast(Tensor, layer.input) for layer in layers]), values)
         module = cast(Affine, layers[0].module)
-        return _Recorded.apply(module, output, values, module.weight, module.bias)
+        return _Recorded.apply(module, output, values, self._weight(module, output.dtype), module.weight, module.bias)
+
+    def _weight(self, module: Affine, dtype: torch.dtype) -> Tensor:
+        weight = module.weight.detach()
+        if self._weights is None or weight.dtype == dtype:
+            return weight.to(dtype)
+        if (module, dtype) not in self._weights:
+            self._weights[module, dtype] = weight.to(dtype)
+        return self._weights[module, dtype]
 
 
 def interleaved(parts: Sequence[Tensor]) -> Tensor:
@@ -198,9 +216,9 @@ class _Recorded(torch.autograd.Function):
     """An affine layer whose output is known; its gradients are computed as ever, in the type of the output."""
 
     @staticmethod
-    def forward(ctx: Any, module: Affine, output: Tensor, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.module, ctx.type, ctx.has_bias = module, values.dtype, bias is not None
-        ctx.save_for_backward(values.to(output.dtype), weight)
+    def forward(ctx: Any, module: Affine, output: Tensor, values: Tensor, cast: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.module, ctx.type, ctx.weight_type, ctx.has_bias = module, values.dtype, weight.dtype, bias is not None
+        ctx.save_for_backward(values.to(output.dtype), cast)
         return output
 
     @staticmethod
@@ -208,14 +226,15 @@ class _Recorded(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         values, weight = ctx.saved_tensors
         backward = _linear if isinstance(ctx.module, nn.Linear) else _convolution
-        wanted = [ctx.needs_input_grad[2], ctx.needs_input_grad[3], ctx.has_bias and ctx.needs_input_grad[4]]
-        of_values, of_weight, of_bias = backward(ctx.module, gradient, values, weight.to(values.dtype), wanted)
+        wanted = [ctx.needs_input_grad[2], ctx.needs_input_grad[4], ctx.has_bias and ctx.needs_input_grad[5]]
+        of_values, of_weight, of_bias = backward(ctx.module, gradient, values, weight, wanted)
         return (
             None,
             None,
             None if of_values is None else of_values.to(ctx.type),
-            None if of_weight is None else of_weight.to(weight.dtype),
-            None if of_bias is None else of_bias.to(weight.dtype),
+            None,
+            None if of_weight is None else of_weight.to(ctx.weight_type),
+            None if of_bias is None else of_bias.to(ctx.weight_type),
         )
 
 

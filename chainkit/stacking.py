@@ -63,11 +63,12 @@ class Stacked:
             source: Where the random numbers come from.
         """
         walk = self.walk(batch, source)
-        while drawn := self.draw(walk):
-            losses = self.together(drawn, batch)
-            weights = self._constant([transition.weight for transition, _ in drawn], losses)
-            yield Loss(value=(losses.mean(0) * weights).sum())  # no product of vectors: autocast would round it to bfloat16
-            del drawn, losses
+        with self.recorder.unchanged():
+            while drawn := self.draw(walk):
+                losses = self.together(drawn, batch)
+                weights = self._constant([transition.weight for transition, _ in drawn], losses)
+                yield Loss(value=(losses.mean(0) * weights).sum())  # no product of vectors: autocast would round it to bfloat16
+                del drawn, losses
 
     def walk(self, batch: Batch, source: Source) -> Iterator[Transition]:
         """The steps to train on."""

@@ -280,6 +280,29 @@ def test_layers_are_themselves_again_after_an_error():
     assert all("forward" not in vars(module) for module in network.modules())
 
 
+def test_a_weight_in_the_type_of_the_outputs_is_that_of_the_update():
+    """In bfloat16 it is made once an update; the weights of the next update are others."""
+    net = MLP((7,), heads=2, hidden=[8])
+    recorder = Recorder(net)
+    states = torch.rand(3, 7)
+
+    def gradient():
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad(), recorder.recording() as evaluations:
+                net(states, 1)
+            with recorder.replaying(evaluations):
+                loss = sum(head.float().sum() for head in net(states, 1))
+        return torch.autograd.grad(loss, net.first.affine.weight)[0]
+
+    with recorder.unchanged():
+        before = gradient()
+        torch.testing.assert_close(gradient(), before, rtol=0, atol=0)
+    with torch.no_grad():
+        net.readout.linear.weight.mul_(-2)
+    with recorder.unchanged():
+        torch.testing.assert_close(gradient(), -2 * before)
+
+
 def test_what_was_recorded_at_other_states_is_refused():
     torch.manual_seed(0)
     net = MLP((7,), heads=2, hidden=[8]).double()
