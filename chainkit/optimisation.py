@@ -110,6 +110,19 @@ class Optimisers:
             raise
         self._untried.discard(name)
 
+    @torch.no_grad()
+    def flush(self) -> None:
+        """Takes what the optimisers remember in numbers too small for full precision (float32: below 1.2e-38) for 0.
+
+        The average of a gradient that has become 0, that of a silent unit, falls below them after some 800
+        updates. A CPU takes ten times as long over each, which would slow a training down by half.
+        """
+        for optimizer in self.optimizers.values():
+            for entries in optimizer.state.values():
+                for value in entries.values():
+                    if isinstance(value, Tensor) and value.is_floating_point():
+                        torch.hardshrink(value, torch.finfo(value.dtype).tiny, out=value)
+
     def require_finite(self) -> None:
         """Makes sure that the parameters are finite.
 

@@ -38,6 +38,9 @@ from chainkit.stacking import Stacked, why_not_stacked
 
 Follow: TypeAlias = Callable[[Descent, Batch, Source], None]
 
+FLUSH_EVERY = 50
+"""Updates from one :meth:`Optimisers.flush` to the next."""
+
 
 class Trainer:
     """Fits a model to the training split.
@@ -121,6 +124,8 @@ class Trainer:
                 descent = self._update(chosen)
             self.progress.position += len(chosen)
             self.progress.update += 1
+            if self.progress.update % FLUSH_EVERY == 0:
+                self.optimisers.flush()
             self.progress.note(descent.total, descent.metrics)
             yield descent.total
         if self.progress.position >= len(batches):

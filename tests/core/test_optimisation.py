@@ -195,3 +195,29 @@ def test_a_state_of_other_shapes_is_the_checkpoints_fault_and_later_errors_are_n
         loss(model).backward()
         with pytest.raises(error):
             optimisers.apply(DEFAULT)
+
+
+@pytest.mark.parametrize("optimizer", [adam, momentum])
+def test_what_is_remembered_of_a_gradient_that_ended_is_flushed_and_nothing_else(optimizer):
+    """A gradient of 1e-6 that ends falls below 1.2e-38 after some 700 updates, and stays a number for 150 more."""
+    ended = {every: trained(optimizer, every) for every in (50, 10**6)}
+    smallest = torch.finfo(torch.float32).tiny
+    for every, (weight, state) in ended.items():
+        subnormal = [value for value in state.values() if bool(((value != 0) & (value.abs() < smallest)).any())]
+        assert len(subnormal) == (every > 50)
+        torch.testing.assert_close(weight, ended[50][0], rtol=0, atol=0)
+        for key, value in state.items():
+            kept = value.abs() >= smallest
+            torch.testing.assert_close(value[kept], ended[50][1][key][kept], rtol=0, atol=0)
+
+
+def trained(optimizer, every: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The weights after 750 updates, of which one has a gradient in the first only, and the state of the optimiser."""
+    weight = nn.Parameter(torch.ones(2))
+    optimisers = Optimisers({DEFAULT: [weight]}, {DEFAULT: optimizer})
+    for update in range(1, 751):
+        weight.grad = torch.tensor([1e-6 * (update == 1), 1e-6])
+        optimisers.apply(DEFAULT)
+        if update % every == 0:
+            optimisers.flush()
+    return weight.detach(), {key: value for key, value in optimisers.optimizers[DEFAULT].state[weight].items() if value.dim()}

@@ -14,7 +14,7 @@ from chainkit.build import Model
 from chainkit.bundle import read_bundle, write_bundle
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 from chainkit.objective import LocalObjective, Loss, Objective, PathBound
-from chainkit.training import Trainer, load_tensors, module_tensors
+from chainkit.training import FLUSH_EVERY, Trainer, load_tensors, module_tensors
 
 
 def advance(trainer: Trainer, updates: int) -> list[float]:
@@ -402,6 +402,18 @@ def test_local_training_improves_the_likelihood(affine_model, make_trainer, poin
     before = law_of(model).log_prob(x).mean()
     train(make_trainer(model, data, epochs=30, batch_size=64))
     assert law_of(model).log_prob(x).mean() > before + 0.5
+
+
+def test_optimisers_are_flushed_every_so_many_updates(affine_model, make_trainer, points):
+    trainer = make_trainer(affine_model(), points(), batch_size=16)
+    advance(trainer, 1)
+    [optimizer] = trainer.optimisers.optimizers.values()
+    entries = next(iter(optimizer.state.values()))
+    entries["seen"] = torch.full((3,), 1e-42)
+    advance(trainer, FLUSH_EVERY - 2)
+    assert (entries["seen"] > 0).all()
+    advance(trainer, 1)
+    assert (entries["seen"] == 0).all()
 
 
 class Noting(Squares):
