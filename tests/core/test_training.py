@@ -405,7 +405,7 @@ def test_local_training_improves_the_likelihood(affine_model, make_trainer, poin
 
 
 def test_optimisers_are_flushed_every_so_many_updates(affine_model, make_trainer, points):
-    trainer = make_trainer(affine_model(), points(), batch_size=16)
+    trainer = make_trainer(affine_model(), points(), batch_size=16, epochs=FLUSH_EVERY)
     advance(trainer, 1)
     [optimizer] = trainer.optimisers.optimizers.values()
     entries = next(iter(optimizer.state.values()))
