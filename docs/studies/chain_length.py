@@ -34,6 +34,8 @@ LENGTHS = (2, 4, 8, 16, 32)
 SEEDS = (0, 1, 2)
 BATCH = 128
 SAMPLING = 32
+NOT_FINITE = 5
+"""Exit code of a run whose samples are no finite numbers."""
 HOTTEST = 2.0**3.5
 """The highest temperature of walkback: that of its 8 steps by a ratio of sqrt(2), as in the paper. More steps rise to it by less."""
 
@@ -74,6 +76,7 @@ Written by `docs/studies/chain_length.py` from finished runs, never by hand. FrÃ
 10 000 samples and the held-out examples on the features of one small classifier, lower is better, and the
 share of samples that are nearer to a training example than that is to any other. Mean over training seeds Â±
 the standard error over them. A network of two layers of ReLU that is told the step, the same for all methods.
+Where nothing stands, the method cannot take as many steps, or its samples were not finite numbers.
 
 """
 
@@ -165,15 +168,26 @@ def points() -> Iterator[Point]:
 
 
 def found(point: Point, folder: Path) -> dict[str, Any] | None:
-    """The figures of a point; None where its run has not ended."""
+    """The figures of a point; None where its first two are not there."""
     path = folder / point.name / "evaluation.json"
-    if not path.exists():
-        return None
-    figures = json.loads(path.read_text(encoding="utf-8"))
-    if len(figures) < len(point.estimators()):
+    figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    if len(figures) < 2:
         return None
     environment = json.loads((folder / point.name / "environment.json").read_text(encoding="utf-8"))
     return {**attrs.asdict(point), "figures": figures, "versions": {key: environment[key] for key in ("chainkit", "torch", "python")}}
+
+
+def make(point: Point, task: Task, folder: Path) -> None:
+    """Makes, or goes on with, the run of a point.
+
+    Raises:
+        CalledProcessError: It fails, otherwise than by samples that are no finite numbers.
+    """
+    there = found(point, folder)
+    if there is None or len(there["figures"]) < len(point.estimators()):
+        done = subprocess.run(point.command(task, folder))
+        if done.returncode != NOT_FINITE:
+            done.check_returncode()
 
 
 def summary(records: list[dict[str, Any]], method: str, steps: int, place: int) -> str:
@@ -226,12 +240,8 @@ def main() -> None:
     chosen = parser.parse_args()
     task, folder = TASKS[chosen.data], chosen.folder or Path(f"runs/chain_length_{chosen.data}")
 
-    def make(point: Point) -> None:
-        if found(point, folder) is None:
-            subprocess.run(point.command(task, folder), check=True)
-
     with ThreadPoolExecutor(chosen.jobs) as pool:
-        for _ in pool.map(make, points()):
+        for _ in pool.map(lambda point: make(point, task, folder), points()):
             records = [record for one in points() if (record := found(one, folder)) is not None]
             RECORDS.mkdir(exist_ok=True)
             (RECORDS / f"chain_length_{chosen.data}.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

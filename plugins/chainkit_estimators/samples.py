@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chainkit import Chain
 from chainkit.data import Examples
-from chainkit.errors import DataError
+from chainkit.errors import DataError, NonFiniteError
 from chainkit.interrupt import poll
 from chainkit.random import seeded
 from chainkit.states import map_state
@@ -41,13 +41,22 @@ def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None) -> 
 
     Raises:
         TypeError: The states are not tensors of the shape of an example.
+        NonFiniteError: A sample is not finite.
     """
     blocks = []
     for start in range(0, n, BLOCK):
         poll()
         places = range(start, min(start + BLOCK, n))
         blocks.append(examples.journal.keep(partial(_block, chain, examples, places, steps)).to(examples.device))
-    return torch.cat(blocks)
+    samples = torch.cat(blocks)
+    _require_finite(samples, "samples")
+    return samples
+
+
+def _require_finite(vectors: Tensor, name: str) -> None:
+    broken = len(vectors) - int(vectors.flatten(1).isfinite().all(1).sum())
+    if broken:
+        raise NonFiniteError(f"{broken} of {len(vectors)} {name} are not finite numbers")
 
 
 def _block(chain: Chain, examples: Examples, places: range, steps: int | None) -> Tensor:
@@ -130,14 +139,17 @@ def drawn_sets(chain: Chain, examples: Examples, sampling: Sampling, least: int)
 
     Raises:
         DataError: There is less data.
+        NonFiniteError: A sample or its features are not finite.
     """
     found = features(sampling.features, examples)
     training = examples.data.examples("train", sampling.samples, seed=examples.seed, device=examples.device)
     for split, size in ((examples.split, len(examples)), ("train", len(training))):
         if size < least:
             raise DataError(f"{least} examples or more are needed of the {split} split, not {size}")
+    samples = found(draw(chain, examples, sampling.samples, sampling.steps))
+    _require_finite(samples, "samples, as features,")
     return Sets(
-        samples=found(draw(chain, examples, sampling.samples, sampling.steps)),
+        samples=samples,
         held_out=torch.cat(list(blocks_of(examples, found))),
         training=torch.cat(list(blocks_of(training, found))),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +55,8 @@ def test_a_run_gives_a_record_and_records_give_the_page(study, tmp_path):
         'evaluate.estimators=[{type="frechet", samples=60, features="pixels"}, {type="copying", samples=20}]',
     ]
     subprocess.run([*point.command(task, tmp_path), *small], check=True, capture_output=True)
-    assert study.found(point, tmp_path) is None  # three figures are due
-    figures = json.loads((tmp_path / point.name / "evaluation.json").read_text())
+    figures = study.found(point, tmp_path)["figures"]
+    assert study.found(study.Point(method="infusion", steps=2, seed=1), tmp_path) is None
     records = [
         {
             "method": "infusion",
@@ -70,3 +69,15 @@ def test_a_run_gives_a_record_and_records_give_the_page(study, tmp_path):
     page = study.part(task, records)
     assert "| 2 | - | 3 ± 1.5 | - |" in page
     assert "2 000 network evaluations" in page
+
+
+@pytest.mark.parametrize(("code", "raises"), [(0, False), (5, False), (3, True)])
+def test_samples_that_explode_end_no_study(study, tmp_path, monkeypatch, code, raises):
+    """Exit code 5; any other failure does."""
+    point, task = study.Point(method="walkback", steps=4, seed=0), study.Task(title="Few", budget=2000, hidden=7)
+    monkeypatch.setattr(study.Point, "command", lambda *_: [sys.executable, "-c", f"raise SystemExit({code})"])
+    if raises:
+        with pytest.raises(subprocess.CalledProcessError):
+            study.make(point, task, tmp_path)
+    else:
+        study.make(point, task, tmp_path)

@@ -9,7 +9,7 @@ import torch
 
 from chainkit import Chain, ForwardProcess, TransitionOperator
 from chainkit.data import Data, Split
-from chainkit.errors import DataError
+from chainkit.errors import DataError, NonFiniteError
 from chainkit.kernel import GaussianKernel
 from chainkit.preparation import Unprepared
 from chainkit_estimators import ClassScore, Copying, Frechet, Mmd, Neighbours, Sampling
@@ -233,6 +233,19 @@ def test_the_mmd_needs_three_examples():
     assert math.isfinite(estimated(Mmd(sampling=Sampling(samples=3)), examples=data().examples("test", 3)).error_examples)
     with pytest.raises(DataError, match="3 examples or more are needed of the test split, not 2"):
         estimated(Mmd(sampling=Sampling(samples=50)), examples=data().examples("test", 2))
+
+
+@pytest.mark.parametrize("estimator", [Frechet, Mmd, Neighbours, Copying, ClassScore], ids=lambda kind: kind.__name__)
+def test_samples_that_are_no_finite_numbers_are_counted(estimator):
+    sampling = {"samples": 50} if estimator is ClassScore else {"sampling": Sampling(samples=50)}
+    with pytest.raises(NonFiniteError, match="50 of 50 samples are not finite numbers"):
+        estimated(estimator(**sampling), chain(shift=math.nan))
+
+
+def test_features_that_overflow_are_named():
+    """The classifier is in float32, where a state of 3e38 has no finite features."""
+    with pytest.raises(NonFiniteError, match="of 50 samples, as features, are not finite numbers"):
+        estimated(Frechet(sampling=Sampling(samples=50, features="classifier")), chain(shift=3e38))
 
 
 # Copying
