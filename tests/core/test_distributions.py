@@ -43,6 +43,8 @@ def test_first_and_second_derivatives_of_the_gaussian_density(shapes):
 
     assert torch.autograd.gradcheck(log_density, parameters)
     assert torch.autograd.gradgradcheck(log_density, parameters)
+    once, again = (torch.autograd.grad(log_density(*parameters).sum(), parameters, create_graph=twice) for twice in (False, True))
+    torch.testing.assert_close(once, again)
     for alone in range(3):
         parts = [parameter.detach() for parameter in parameters]
         parts[alone].requires_grad_()
