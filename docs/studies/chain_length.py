@@ -36,8 +36,6 @@ BATCH = 128
 SAMPLING = 32
 NOT_FINITE = 5
 """Exit code of a run whose samples are no finite numbers."""
-HOTTEST = 2.0**3.5
-"""The highest temperature of walkback: that of its 8 steps by a ratio of sqrt(2), as in the paper. More steps rise to it by less."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,21 +46,24 @@ class Task:
         title: What it is.
         budget: States on which a training evaluates the network.
         hidden: Units of each of the network's two layers.
+        hottest: Walkback's highest temperature: sigma_data^2 / sigma^2 along the first principal direction of the data.
         settings: What else differs from the recipes beside this file, in TOML.
     """
 
     title: str
     budget: int
     hidden: int
+    hottest: float
     settings: dict[str, str] = attrs.field(factory=dict)
 
 
 TASKS = {
-    "digits": Task(title="The small digits", budget=2_000_000, hidden=256),
+    "digits": Task(title="The small digits", budget=2_000_000, hidden=256, hottest=15.5),
     "mnist": Task(
         title="MNIST",
         budget=2_000_000,
         hidden=512,
+        hottest=128.0,
         settings={
             "data": '{type = "mnist", scale = 256, dequantize = true, valid = 10000}',
             "train.precision": '"bfloat16"',
@@ -141,7 +142,7 @@ class Point:
             "evaluate.estimators": f"[{', '.join(f'{{{part}}}' for part in parts)}]",
         }
         if self.method == "walkback":
-            found["chain.temperature.ratio"] = min(2**0.5, HOTTEST ** (1 / (self.steps - 1)))
+            found["chain.temperature.ratio"] = task.hottest ** (1 / (self.steps - 1))
         return found
 
     def estimators(self) -> list[dict[str, Any]]:

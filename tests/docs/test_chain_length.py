@@ -47,7 +47,7 @@ def test_every_training_evaluates_the_network_on_as_many_states(study, method):
 
 def test_a_run_gives_a_record_and_records_give_the_page(study, tmp_path):
     """One point for real, small; then means and standard errors over seeds by hand."""
-    point, task = study.Point(method="infusion", steps=2, seed=0), study.Task(title="Few", budget=2000, hidden=7)
+    point, task = study.Point(method="infusion", steps=2, seed=0), study.Task(title="Few", budget=2000, hidden=7, hottest=16.0)
     small = [
         "--set",
         "data.test=40",
@@ -74,7 +74,7 @@ def test_a_run_gives_a_record_and_records_give_the_page(study, tmp_path):
 @pytest.mark.parametrize(("code", "raises"), [(0, False), (5, False), (3, True)])
 def test_samples_that_explode_end_no_study(study, tmp_path, monkeypatch, code, raises):
     """Exit code 5; any other failure does."""
-    point, task = study.Point(method="walkback", steps=4, seed=0), study.Task(title="Few", budget=2000, hidden=7)
+    point, task = study.Point(method="walkback", steps=4, seed=0), study.Task(title="Few", budget=2000, hidden=7, hottest=16.0)
     monkeypatch.setattr(study.Point, "command", lambda *_: [sys.executable, "-c", f"raise SystemExit({code})"])
     if raises:
         with pytest.raises(subprocess.CalledProcessError):
