@@ -47,13 +47,13 @@ class Gaussian(Mixable, Reparametrised, HasMean):
         return Gaussian(torch.where(where, other.mean, self._mean), torch.where(where, other.variance, self.variance))
 
     def log_prob_elementwise(self, value: Tensor) -> Tensor:
-        return GaussianLogDensity.apply(value, self._mean, self.variance)
+        return _GaussianLogDensity.apply(value, self._mean, self.variance)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.log_prob_elementwise(value).flatten(1).sum(1)
 
 
-class GaussianLogDensity(torch.autograd.Function):
+class _GaussianLogDensity(torch.autograd.Function):
     r"""The log density of every element, whose gradient is taken in closed form.
 
     .. math:: z = \frac{s - \mu}{v}, \qquad \frac{\partial \log N}{\partial \mu} = -\frac{\partial \log N}{\partial s} = z, \qquad

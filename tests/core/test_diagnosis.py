@@ -97,7 +97,7 @@ def test_a_density_that_is_not_finite_is_named_with_its_function(affine_model, m
         model.chain.operator.log_variance[0] = -100.0
     finding = found(make_trainer(model, points(), epochs=1))
     assert (finding["component"], finding["step"], finding["kernel"]) == ("objective", 1, ())
-    assert finding["function"] == "GaussianLogDensity.forward"
+    assert finding["function"] == "_GaussianLogDensity.forward"
 
 
 def test_infinities_that_do_not_reach_the_loss_are_not_named(affine_model, make_trainer, points):
