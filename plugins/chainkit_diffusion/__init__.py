@@ -15,6 +15,7 @@ _HOME = {
     "BinomialDiffusion": "binomial",
     "BinomialSteps": "capabilities",
     "CosineVariances": "schedules",
+    "DataPrediction": "data_prediction",
     "DiffusionBound": "bound",
     "DiffusionSimple": "simple",
     "FixedDiffusion": "process",

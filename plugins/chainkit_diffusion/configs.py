@@ -154,6 +154,17 @@ class BernoulliReverseConfig:
 
 
 @attrs.frozen(kw_only=True)
+class DataPredictionConfig:
+    """A Gaussian whose mean follows from the predicted data point, its variance learned: for chains of few steps.
+
+    Arguments:
+        network: The network, with two heads; it must be told the step, or read out per step.
+    """
+
+    network: NetworkPart = choose("mlp", hidden=[256, 256], step="embedding")
+
+
+@attrs.frozen(kw_only=True)
 class NoisePredictionConfig:
     """A Gaussian whose mean follows from the predicted noise (Ho et al. 2020, eq. 11).
 

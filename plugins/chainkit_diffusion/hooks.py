@@ -21,6 +21,7 @@ from chainkit_diffusion.configs import (
     BernoulliReverseConfig,
     BinomialDiffusionConfig,
     CosineConfig,
+    DataPredictionConfig,
     DiffusionBoundConfig,
     DiffusionSimpleConfig,
     FixedConfig,
@@ -93,6 +94,14 @@ def chainkit_operators() -> list[Component]:
             example=_SMALL,
             provides=(Factorial, Density, HasMean),
             needs={"dataset": (BinaryStates,), "process": (BinomialSteps,)},
+        ),
+        Component(
+            name="data-prediction",
+            config=DataPredictionConfig,
+            build="chainkit_diffusion.data_prediction:build",
+            example=_SMALL,
+            provides=_GAUSSIAN,
+            needs={"dataset": (RealStates,), "process": (GaussianSteps,)},
         ),
         Component(
             name="noise-prediction",

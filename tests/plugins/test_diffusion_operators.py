@@ -11,6 +11,7 @@ from chainkit_diffusion import (
     BernoulliReverse,
     BinomialDiffusion,
     CosineVariances,
+    DataPrediction,
     FixedVariances,
     GaussianDiffusion,
     GaussianReverse,
@@ -110,6 +111,41 @@ def test_a_shifted_mean_moves_by_the_standard_deviation_of_the_forward_kernel():
     found = operator(state, 3).at()
     torch.testing.assert_close(found.mean, (1 - b).sqrt() * state + b.sqrt() * goal)
     torch.testing.assert_close(found.variance, (tilt + (b / (1 - b)).log()).sigmoid())
+
+
+class Points(Network):
+    """Says always the same: a data point, and a tilt."""
+
+    def __init__(self, origin, tilt=0.0):
+        super().__init__()
+        self.heads = nn.ParameterList([origin, torch.full_like(origin, tilt)])
+
+    def forward(self, state, k, condition=None):
+        return tuple(head.expand_as(state) for head in self.heads)
+
+    def bias_heads(self, biases):
+        self.heads[0].data = biases[0]
+
+
+@pytest.mark.parametrize("k", [2, 3, STEPS, torch.tensor([2, STEPS, 3, 4, 2])])
+def test_around_the_true_data_point_data_prediction_is_the_posterior(k):
+    process, origin = GaussianDiffusion(LinearVariances(0.05, 0.6), STEPS), torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
+    found, expected = DataPrediction(Points(origin), process)(states(), k).at(), process.posterior(states(), origin.expand(5, 3), k)
+    torch.testing.assert_close(found.mean, expected.mean)
+    torch.testing.assert_close(found.variance, expected.variance.expand(5, 3))
+
+
+def test_data_prediction_ends_at_what_the_network_says_with_the_variance_of_the_first_step():
+    process, origin = GaussianDiffusion(LinearVariances(0.05, 0.6), STEPS), torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
+    found = DataPrediction(Points(origin, tilt=-2.0), process)(states(), 1).at()
+    torch.testing.assert_close(found.mean, origin.expand(5, 3))
+    torch.testing.assert_close(found.variance, torch.tensor(0.05 / 0.95).log().sub(2).sigmoid().double().expand(5, 3))
+
+
+def test_data_prediction_starts_at_the_mean_of_the_data():
+    operator = DataPrediction(Points(torch.zeros(3)), GaussianDiffusion(CosineVariances(), STEPS))
+    operator.start_at(torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(operator(torch.zeros(2, 3), 1).at().mean, torch.tensor([1.0, 2.0, 3.0]).expand(2, 3))
 
 
 def test_the_bernoulli_reverse_adds_to_the_odds_of_the_forward_kernel():
