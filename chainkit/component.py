@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import attrs
+
+from chainkit.errors import PluginError
 
 if TYPE_CHECKING:
     from chainkit.data import Summary
@@ -44,6 +47,8 @@ class Component:
     Arguments:
         name: The ``type`` that recipes write, lower case with dashes.
         config: A frozen, keyword-only attrs class; its docstring and fields are the documentation.
+            Or a reference ``"package.module:Class"``, imported and checked at first use: commands
+            that do not ask for it start sooner.
         build: ``build(config, context)`` makes the object; a function, or a reference
             ``"package.module:function"`` that is imported at first use.
         example: The smallest table of settings that works, without ``type``.
@@ -54,11 +59,20 @@ class Component:
     """
 
     name: str
-    config: type
+    declared: type | str = attrs.field(alias="config")
     build: str | Build
     example: Mapping[str, Any] = attrs.field(factory=dict)
     provides: Provides = ()
     needs: Mapping[str, tuple[type, ...]] = attrs.field(factory=dict)
+
+    @property
+    def config(self) -> type:
+        """The config class.
+
+        Raises:
+            PluginError: It is given by reference and cannot be imported, or recipes cannot fill it.
+        """
+        return _config_class(self.declared) if isinstance(self.declared, str) else self.declared
 
     def make(self, config: Any, context: Context) -> Any:
         """Builds the object."""
@@ -66,14 +80,28 @@ class Component:
 
     def builder(self) -> Build:
         """The build function, imported if it is given by reference."""
-        if not isinstance(self.build, str):
-            return self.build
-        module, _, attribute = self.build.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _imported(self.build) if isinstance(self.build, str) else self.build
 
     def provided(self, config: Any) -> tuple[type, ...] | None:
         """The capabilities under these settings; None if they are known once the object is built."""
         return self.provides(config) if callable(self.provides) else self.provides
+
+
+def _imported(reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def _config_class(reference: str) -> type:
+    from chainkit.contract import check_config  # which is about components
+
+    try:
+        config = _imported(reference)
+    except Exception as error:
+        raise PluginError(f"the config {reference} cannot be imported: {type(error).__name__}: {error}") from error
+    check_config(config, reference)
+    return config
 
 
 @attrs.frozen(kw_only=True)

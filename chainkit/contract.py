@@ -20,7 +20,6 @@ import pluggy
 from chainkit import API_VERSION, __version__, hookspecs
 from chainkit.component import HOOKS, Component
 from chainkit.errors import PluginError
-from chainkit.recipe.reference import keys
 from chainkit.registry import suggest
 
 SPECIFIED = [name for name in vars(hookspecs) if name.startswith("chainkit_")]
@@ -129,29 +128,42 @@ def check_component(hook: str, component: Component) -> None:
     name = component.name
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise PluginError(f"{hook}: a name is made of a-z, 0-9, dots and dashes, not {name!r}")
-    if not (isinstance(component.config, type) and attrs.has(component.config)):
-        raise PluginError(f"{hook}: the config of {name!r} is not an attrs class")
+    if not isinstance(component.declared, str):
+        check_config(component.declared, f"{hook}: the config of {name!r}")
+    elif not REFERENCE.fullmatch(component.declared):
+        raise PluginError(f"{hook}: the config of {name!r} is neither a class nor a reference 'package.module:Class'")
     if not (callable(component.build) or (isinstance(component.build, str) and REFERENCE.fullmatch(component.build))):
         raise PluginError(f"{hook}: the build of {name!r} is neither a function nor a reference 'package.module:function'")
-    for field in attrs.fields(component.config):
-        if field.name == "type" or not field.kw_only:
-            raise PluginError(
-                f"{hook}: the config field {field.name!r} of {name!r} is {'reserved' if field.kw_only else 'not keyword-only'}"
-            )
-    try:
-        typing.get_type_hints(component.config, include_extras=True)
-    except Exception as error:
-        raise PluginError(f"{hook}: the config of {name!r} has an annotation that cannot be resolved: {error}") from error
-    try:
-        keys(component.config)
-    except Exception as error:
-        raise PluginError(f"{hook}: the keys of {name!r} cannot be listed: {type(error).__name__}: {error}") from error
     if not isinstance(component.example, Mapping):
         raise PluginError(f"{hook}: the example of {name!r} is not a table")
     if not (callable(component.provides) or _types(component.provides)):
         raise PluginError(f"{hook}: what {name!r} provides is neither a tuple of types nor a function")
     if not (isinstance(component.needs, Mapping) and all(map(_types, component.needs.values()))):
         raise PluginError(f"{hook}: what {name!r} needs is not a table of tuples of types")
+
+
+def check_config(config: Any, what: str) -> None:
+    """Recipes can fill a config class, and it documents itself.
+
+    Arguments:
+        config: The class.
+        what: What it is, for messages.
+    """
+    from chainkit.recipe.reference import keys  # needed only where a class is, which not every command asks for
+
+    if not (isinstance(config, type) and attrs.has(config)):
+        raise PluginError(f"{what} is not an attrs class")
+    for field in attrs.fields(config):
+        if field.name == "type" or not field.kw_only:
+            raise PluginError(f"{what} has a field {field.name!r} that is {'reserved' if field.kw_only else 'not keyword-only'}")
+    try:
+        typing.get_type_hints(config, include_extras=True)
+    except Exception as error:
+        raise PluginError(f"{what} has an annotation that cannot be resolved: {error}") from error
+    try:
+        keys(config)
+    except Exception as error:
+        raise PluginError(f"{what} has keys that cannot be listed: {type(error).__name__}: {error}") from error
 
 
 def _types(value: Any) -> bool:

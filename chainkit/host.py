@@ -24,7 +24,6 @@ from chainkit.component import Part
 from chainkit.discovery import Found, discover
 from chainkit.errors import ChainkitError, PluginError
 from chainkit.plugin import Plugin
-from chainkit.recipe.read import read_part
 from chainkit.registry import Registry, clash, suggest
 from chainkit.tracing import trace, traced
 
@@ -145,6 +144,19 @@ class Host:
             self.manager.unregister(name=record.id)
         self.complain(f"{record} could not be loaded: {reason}")
 
+    def import_configs(self) -> None:
+        """Imports every config class that a component gives by reference; a plugin whose class cannot be used is withdrawn.
+
+        Raises:
+            PluginError: There is one, and the host is strict.
+        """
+        for record in [plugin for plugin in self.plugins if plugin.state == "loaded"]:
+            try:
+                for entry in self.registry.of(record):
+                    _ = entry.component.config
+            except PluginError as error:
+                self._break(record, str(error))
+
     def note(self, record: Plugin, note: str) -> None:
         """Says and records that something is wrong with a plugin that works."""
         record.notes.append(note)
@@ -171,6 +183,8 @@ class Host:
         Raises:
             RecipeError: There is no such component, or its settings cannot be used.
         """
+        from chainkit.recipe.read import read_part  # not every command reads recipes
+
         return read_part(kind, {"type": name, **settings}, self.registry, f"{kind} {name}")
 
     def versions(self) -> dict[str, str]:

@@ -56,6 +56,10 @@ class Registry:
         """Forgets every component of a plugin."""
         self._entries = [entry for entry in self._entries if entry.plugin is not plugin]
 
+    def of(self, plugin: Plugin) -> list[Entry]:
+        """The entries of one plugin."""
+        return [entry for entry in self._entries if entry.plugin is plugin]
+
     def restricted(self, allowed: Collection[str]) -> Registry:
         """The same components, of which only those of some plugins resolve.
 

@@ -27,7 +27,7 @@ from chainkit.replay import Evaluation, NotReplayable, Recorder, interleaved, re
 from chainkit.states import State, tensors
 from chainkit.transition import Transition
 
-CHUNK_BYTES = 2**23
+CHUNK_BYTES = 2**24
 """Largest memory of the states of one chunk of steps and of the layers' outputs at them."""
 
 Step: TypeAlias = tuple[Transition, Evaluation]

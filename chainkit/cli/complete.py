@@ -1,7 +1,7 @@
 """What can be written next on the command line: recipes, keys of ``--set``, components and run directories.
 
-click asks for it when a shell does. Nothing here imports torch, and nothing is said about plugins that
-are broken or lines that make no sense yet: there is just less to choose from.
+click asks for it when a shell does, and what reads recipes is imported only then. Nothing here imports torch,
+and nothing is said about plugins that are broken or lines that make no sense yet: there is just less to choose from.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from click.shell_completion import BashComplete, CompletionItem, split_arg_strin
 from chainkit.cli.group import CommandLine
 from chainkit.errors import ChainkitError
 from chainkit.host import Host
-from chainkit.recipe import find_recipe, read_recipe, shipped_recipes
-from chainkit.recipe.reference import summary
-from chainkit.recipe.settable import settable
 
 Choices: TypeAlias = Iterable[tuple[str, str]]
 """Words that can be written, each with its meaning."""
@@ -48,11 +45,16 @@ def _completer(choices: Callable[[Host, click.Context], Choices], otherwise: str
 
 
 def _recipes(host: Host, ctx: click.Context) -> Choices:
+    from chainkit.recipe import shipped_recipes
+
     yield from ((recipe.name, recipe.title) for recipe in shipped_recipes(host))
     yield from ((str(path), "") for path in sorted(Path().glob("*.toml")))
 
 
 def _keys(host: Host, ctx: click.Context) -> Choices:
+    from chainkit.recipe import find_recipe, read_recipe
+    from chainkit.recipe.settable import settable
+
     # A line that ends in ``--set`` is not parsed to its end, which leaves the recipe among the other words.
     name = ctx.params["recipe"] or next(iter(ctx.args), "")
     recipe = read_recipe(find_recipe(name, host), host.registry)
@@ -60,6 +62,8 @@ def _keys(host: Host, ctx: click.Context) -> Choices:
 
 
 def _components(host: Host, ctx: click.Context) -> Choices:
+    from chainkit.recipe.reference import summary
+
     if ctx.params["words"] == ("show",):
         return [(f"{entry.kind}:{entry.component.name}", summary(entry.component.config)) for entry in host.registry.entries()]
     return [] if ctx.params["words"] else [("show", "one component"), *((kind, "") for kind in host.registry.kinds())]

@@ -19,6 +19,7 @@ from chainkit.registry import Entry, suggest
 @click.pass_obj
 def components(host: Host, words: tuple[str, ...], as_json: bool) -> None:
     """List what recipes are made of, all or those of one KIND; or show one with its keys, defaults and an example."""
+    host.import_configs()
     match words:
         case []:
             _list(host.registry.entries(), as_json)

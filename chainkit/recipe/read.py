@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from chainkit.component import Part
-from chainkit.errors import RecipeError
+from chainkit.errors import PluginError, RecipeError
 from chainkit.recipe.check import check_recipe
 from chainkit.recipe.override import apply_overrides
 from chainkit.recipe.parts import located
@@ -72,5 +72,7 @@ def _structured(tables: Any, wanted: Any, registry: Registry, path: str = "") ->
         return located(converter(registry).structure(tables, wanted), path)
     except RecursionError:
         raise RecipeError(f"{path or 'recipe'}: is nested too deeply") from None
+    except PluginError:  # no mistake of the recipe's
+        raise
     except Exception as error:
         raise RecipeError(*problems(error, path)) from error

@@ -19,7 +19,7 @@ from cattrs.cols import list_structure_factory, mapping_structure_factory
 from cattrs.errors import AttributeValidationNote, ClassValidationError, IterableValidationError, IterableValidationNote
 
 from chainkit.component import Part, Table
-from chainkit.errors import RecipeError
+from chainkit.errors import PluginError, RecipeError
 from chainkit.recipe.words import alternatives, hints, is_part, spelled, written
 from chainkit.registry import Registry, suggest
 
@@ -187,6 +187,8 @@ class _Config:
                     self.values[name] = self.made.structure(_amended(self.table.get(name), field.default), types[name])
                 elif field.default is attrs.NOTHING:
                     raise ValueError(f"is missing: {spelled(types[name])}")
+            except PluginError:  # no mistake of the recipe's
+                raise
             except Exception as error:
                 self.failed.add(name)
                 self.errors.append(_noted(error, name))

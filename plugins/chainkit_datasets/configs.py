@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal, TypeVar
 import attrs
 from attrs import field
 
-from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealStates
 from chainkit.config import above, at_least, between
 
 DIGITS = 1797
@@ -78,17 +77,6 @@ class LabelledPixelConfig(PixelConfig):
     """
 
     labels: bool = False
-
-
-def image_states(config: QuantisedConfig) -> tuple[type, ...]:
-    """What a dataset of images provides under its settings."""
-    states = RealStates if config.binarize == "none" else BinaryStates
-    return (states,) if config.flatten else (states, ImageStates)
-
-
-def labelled_image_states(config: Any) -> tuple[type, ...]:
-    """What a dataset of images with a ``labels`` key provides under its settings."""
-    return (*image_states(config), Labelled) if config.labels else image_states(config)
 
 
 def _leaves_some(instance: Any, attribute: Any, value: int) -> None:

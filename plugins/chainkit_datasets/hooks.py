@@ -7,18 +7,7 @@ from typing import Any
 import chainkit
 from chainkit.capabilities import BinaryStates, KnownLaw, Labelled, RealStates
 from chainkit.component import Component
-from chainkit_datasets.configs import (
-    ArraysConfig,
-    CircleConfig,
-    DigitsConfig,
-    GridConfig,
-    HeartbeatConfig,
-    PatchesConfig,
-    SpiralConfig,
-    SwissRollConfig,
-    image_states,
-    labelled_image_states,
-)
+from chainkit_datasets.capabilities import image_states, labelled_image_states
 
 chainkit_api = (1, 1)
 
@@ -32,7 +21,7 @@ def _plane(config: Any) -> tuple[type, ...]:
     return (RealStates, KnownLaw) if config.noise else (RealStates,)
 
 
-def _known_once_read(config: ArraysConfig) -> None:
+def _known_once_read(config: Any) -> None:
     """Kind and shape of the states are those of the file."""
 
 
@@ -40,26 +29,45 @@ def _known_once_read(config: ArraysConfig) -> None:
 def chainkit_datasets() -> list[Component]:
     """Images, points in the plane, binary sequences, arrays."""
     return [
-        Component(name="digits", config=DigitsConfig, build="chainkit_datasets.digits:build_digits", provides=labelled_image_states),
-        Component(name="patches", config=PatchesConfig, build="chainkit_datasets.patches:build_patches", provides=image_states),
-        Component(name="swiss-roll", config=SwissRollConfig, build="chainkit_datasets.plane:build_swiss_roll", provides=_plane),
-        Component(name="spiral", config=SpiralConfig, build="chainkit_datasets.plane:build_spiral", provides=_plane),
-        Component(name="circle", config=CircleConfig, build="chainkit_datasets.plane:build_circle", provides=_plane),
+        Component(
+            name="digits",
+            config="chainkit_datasets.configs:DigitsConfig",
+            build="chainkit_datasets.digits:build_digits",
+            provides=labelled_image_states,
+        ),
+        Component(
+            name="patches",
+            config="chainkit_datasets.configs:PatchesConfig",
+            build="chainkit_datasets.patches:build_patches",
+            provides=image_states,
+        ),
+        Component(
+            name="swiss-roll",
+            config="chainkit_datasets.configs:SwissRollConfig",
+            build="chainkit_datasets.plane:build_swiss_roll",
+            provides=_plane,
+        ),
+        Component(
+            name="spiral", config="chainkit_datasets.configs:SpiralConfig", build="chainkit_datasets.plane:build_spiral", provides=_plane
+        ),
+        Component(
+            name="circle", config="chainkit_datasets.configs:CircleConfig", build="chainkit_datasets.plane:build_circle", provides=_plane
+        ),
         Component(
             name="grid-3x3",
-            config=GridConfig,
+            config="chainkit_datasets.configs:GridConfig",
             build="chainkit_datasets.plane:build_grid",
             provides=lambda config: _labelled(config, *_plane(config)),
         ),
         Component(
             name="heartbeat",
-            config=HeartbeatConfig,
+            config="chainkit_datasets.configs:HeartbeatConfig",
             build="chainkit_datasets.heartbeat:build_heartbeat",
             provides=lambda config: _labelled(config, BinaryStates, KnownLaw),
         ),
         Component(
             name="arrays",
-            config=ArraysConfig,
+            config="chainkit_datasets.configs:ArraysConfig",
             build="chainkit_datasets.arrays:build_arrays",
             example={"path": "examples.npy"},
             provides=_known_once_read,

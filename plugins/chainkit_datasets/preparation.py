@@ -57,10 +57,12 @@ class Scaled(Preparation):
         self.words = f"scaled by 1/{scale}" + (f", uniform noise of width 1/{scale}" if dequantize else "")
 
     def __call__(self, raw: Tensor, source: Source) -> Tensor:
-        if not self.dequantize:
-            return raw.float() / self.scale
-        values = raw.float()
-        return uniform(values, source).add_(values).div_(self.scale)
+        values = raw.to(torch.float32, copy=True)
+        if self.dequantize:
+            values = uniform(values, source).add_(values)
+        if self.scale & (self.scale - 1):
+            return values.div_(self.scale)
+        return values.mul_(1 / self.scale)  # as exact for a power of two, and takes half the time
 
 
 class Thresholded(Preparation):

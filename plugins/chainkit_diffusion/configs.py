@@ -155,13 +155,15 @@ class BernoulliReverseConfig:
 
 @attrs.frozen(kw_only=True)
 class DataPredictionConfig:
-    """A Gaussian whose mean follows from the predicted data point, its variance learned: for chains of few steps.
+    """A Gaussian that follows from the predicted mean and variance of the data point: for chains of few steps.
 
     Arguments:
         network: The network, with two heads; it must be told the step, or read out per step.
+        floor: Smallest variance of an element of the data to start from, above 0, in squared model units.
     """
 
     network: NetworkPart = choose("mlp", hidden=[256, 256], step="embedding")
+    floor: float = field(default=1e-6, validator=above(0))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,23 +1,29 @@
 r"""The reverse of a Gaussian diffusion by way of the data point.
 
-The mean of a reverse kernel may be that of the posterior at a predicted data point (Ho et al. 2020,
-section 3.2, beside the prediction of the noise). Here the network gives that point, g, and h, by which
-the variance departs from the posterior's:
+Were the elements of the data independent and Gaussian with mean m and variance u, the data point would be known from
+s_k up to
 
-.. math:: p(s_{k-1} | s_k) = N(\mu, \mathrm{diag}\, v), \qquad
-    \mu = \frac{\sqrt{a_{k-1}}\, b_k}{1 - a_k}\, g(s_k, k) + \frac{\sqrt{1 - b_k}\, (1 - a_{k-1})}{1 - a_k}\, s_k, \qquad
-    v = \mathrm{sigmoid}(h(s_k, k) + \mathrm{logit}\, r_k)
+.. math:: x | s_k \sim N(l, \rho), \qquad
+    l = m + \frac{\sqrt{a_k}\, u}{a_k u + 1 - a_k} (s_k - \sqrt{a_k}\, m), \qquad \rho = \frac{u (1 - a_k)}{a_k u + 1 - a_k}
 
-with r_k the variance of q(s_{k-1} | s_k, x), and b_1 at k = 1, where mu = g. The weights of g and s_k
-are known, so that the network need not pass the state on to its heads: layers narrower than a state do,
-and every step may remove all of its noise, which chains of few steps live from.
+and the network says where it is from there: the mean is predicted to be l + g \sqrt{\rho} and the variance \rho h.
+This is the preconditioning of Karras et al. 2022 (eq. 7), with moments of every element in place of sigma_data.
+Averaged over that prediction, the posterior q(s_{k-1} | s_k, x) = N(o x + c s_k, r) is
+
+.. math:: p(s_{k-1} | s_k) = N(o (l + g \sqrt{\rho}) + c s_k,\; r + o^2 \rho h)
+
+An untrained network, g = 0 and h = 1, gives the exact reverse for independent Gaussian elements, whatever
+the number of steps. It need pass the state on nowhere, so that layers narrower than a state do.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from chainkit import Context, Network, TransitionOperator
 from chainkit.kernel import GaussianKernel
@@ -25,33 +31,49 @@ from chainkit_diffusion.configs import DataPredictionConfig
 from chainkit_diffusion.gaussian import GaussianDiffusion
 from chainkit_diffusion.steps import pick, wide
 
+UNIT_SOFTPLUS = math.log(math.e - 1)
+"""Where softplus is 1."""
+
 
 class DataPrediction(TransitionOperator):
-    """A factorial Gaussian around the posterior mean at a predicted data point, its variance learned.
+    """A factorial Gaussian, from the mean and the variance of the data point that the network predicts.
 
     Arguments:
-        network: The network, with two heads: g, in model units, and h.
+        network: The network, with two heads: g, and h before a softplus that is 1 at 0.
         process: The diffusion, shared with the training.
+        mean: m, the mean of every element of the data, [*event], in model units.
+        variance: u > 0, its variance, [*event], in squared model units.
+
+    Raises:
+        ValueError: A variance that is not above 0.
     """
 
-    def __init__(self, network: Network, process: GaussianDiffusion) -> None:
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, network: Network, process: GaussianDiffusion, mean: Tensor, variance: Tensor) -> None:
         super().__init__()
+        if not bool((variance > 0).all()):
+            raise ValueError(f"the variance of an element is above 0, not {variance.min():g}")
         self.network = network
         self.process = process
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("spread", variance.clone())
 
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> GaussianKernel:
-        origin, tilt = (wide(head) for head in self.network(state, k, condition))
+        shift, scale = (wide(head) for head in self.network(state, k, condition))
         table = self.process.table(state.device)
-        mean = pick(table.from_origin, k, origin) * origin + pick(table.from_state, k, origin) * state
-        return GaussianKernel(mean, (tilt + pick(table.reverse_logit, k, tilt)).sigmoid())
-
-    def start_at(self, mean: Tensor) -> None:
-        """Sets the bias of g to the mean of the data, [*event], so that training starts there."""
-        self.network.bias_heads([mean, None])
+        signal, share = pick(table.signal, k, shift), pick(table.from_origin, k, shift)
+        gain = self.spread / (signal.square() * self.spread + pick(table.noise_variance, k, shift))
+        variance = gain * pick(table.noise_variance, k, shift)
+        origin = self.mean + signal * gain * (state - signal * self.mean) + variance.sqrt() * shift
+        return GaussianKernel(
+            share * origin + pick(table.from_state, k, shift) * state,
+            pick(table.posterior_variance, k, shift) + share.square() * variance * softplus(scale + UNIT_SOFTPLUS),
+        )
 
 
 def build(config: DataPredictionConfig, context: Context) -> DataPrediction:
     """The operator that a recipe describes."""
-    operator = DataPrediction(context.build(config.network, heads=2), context.process)
-    operator.start_at(context.data.mean)
-    return operator
+    data = context.data
+    return DataPrediction(context.build(config.network, heads=2), context.process, data.mean, data.variance.clamp_min(config.floor))

@@ -38,7 +38,6 @@ class GaussianTable:
         from_state: Weight of s_k in the posterior mean.
         posterior_variance: Variance of the posterior; 0 at k = 1, where s_0 = x.
         reverse_variance: The same for reverse kernels, which need noise at k = 1 too: there b_1.
-        reverse_logit: log r - log(1 - r) of it.
     """
 
     variance: Tensor
@@ -52,7 +51,6 @@ class GaussianTable:
     from_state: Tensor
     posterior_variance: Tensor
     reverse_variance: Tensor
-    reverse_logit: Tensor
 
 
 class GaussianDiffusion(FixedDiffusion[GaussianTable, Gaussian], GaussianSteps):
@@ -70,7 +68,6 @@ class GaussianDiffusion(FixedDiffusion[GaussianTable, Gaussian], GaussianSteps):
         shares = Shares.of(variances)
         decay = (1 - variances).sqrt()
         posterior_variance = variances * shares.lost_before / shares.lost
-        reverse_variance = torch.cat([variances[:1], posterior_variance[1:]])
         return GaussianTable(
             variance=variances,
             logit=variances.logit(),
@@ -82,8 +79,7 @@ class GaussianDiffusion(FixedDiffusion[GaussianTable, Gaussian], GaussianSteps):
             from_origin=shares.kept_before.sqrt() * variances / shares.lost,
             from_state=decay * shares.lost_before / shares.lost,
             posterior_variance=posterior_variance,
-            reverse_variance=reverse_variance,
-            reverse_logit=reverse_variance.logit(),
+            reverse_variance=torch.cat([variances[:1], posterior_variance[1:]]),
         )
 
     def marginal_from(self, table: GaussianTable, origin: Tensor, k: int | Tensor) -> Gaussian:

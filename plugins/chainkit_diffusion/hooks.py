@@ -17,22 +17,6 @@ from chainkit.capabilities import (
 )
 from chainkit.component import Component
 from chainkit_diffusion.capabilities import BinomialSteps, GaussianSteps, PredictsNoise
-from chainkit_diffusion.configs import (
-    BernoulliReverseConfig,
-    BinomialDiffusionConfig,
-    CosineConfig,
-    DataPredictionConfig,
-    DiffusionBoundConfig,
-    DiffusionSimpleConfig,
-    FixedConfig,
-    GaussianDiffusionConfig,
-    GaussianReverseConfig,
-    GeometricConfig,
-    HarmonicConfig,
-    LearnedConfig,
-    LinearConfig,
-    NoisePredictionConfig,
-)
 
 chainkit_api = (1, 1)
 
@@ -45,12 +29,21 @@ _SMALL = {"network": {"type": "mlp", "hidden": [16]}}
 def chainkit_schedules() -> list[Component]:
     """Variance schedules."""
     return [
-        Component(name="variance-linear", config=LinearConfig, build="chainkit_diffusion.schedules:linear"),
-        Component(name="variance-geometric", config=GeometricConfig, build="chainkit_diffusion.schedules:geometric"),
-        Component(name="variance-fixed", config=FixedConfig, build="chainkit_diffusion.schedules:fixed", example={"values": [0.1]}),
-        Component(name="variance-cosine", config=CosineConfig, build="chainkit_diffusion.schedules:cosine"),
-        Component(name="variance-harmonic", config=HarmonicConfig, build="chainkit_diffusion.schedules:harmonic"),
-        Component(name="variance-learned", config=LearnedConfig, build="chainkit_diffusion.schedules:learned"),
+        Component(name="variance-linear", config="chainkit_diffusion.configs:LinearConfig", build="chainkit_diffusion.schedules:linear"),
+        Component(
+            name="variance-geometric", config="chainkit_diffusion.configs:GeometricConfig", build="chainkit_diffusion.schedules:geometric"
+        ),
+        Component(
+            name="variance-fixed",
+            config="chainkit_diffusion.configs:FixedConfig",
+            build="chainkit_diffusion.schedules:fixed",
+            example={"values": [0.1]},
+        ),
+        Component(name="variance-cosine", config="chainkit_diffusion.configs:CosineConfig", build="chainkit_diffusion.schedules:cosine"),
+        Component(
+            name="variance-harmonic", config="chainkit_diffusion.configs:HarmonicConfig", build="chainkit_diffusion.schedules:harmonic"
+        ),
+        Component(name="variance-learned", config="chainkit_diffusion.configs:LearnedConfig", build="chainkit_diffusion.schedules:learned"),
     ]
 
 
@@ -60,14 +53,14 @@ def chainkit_processes() -> list[Component]:
     return [
         Component(
             name="diffusion-gaussian",
-            config=GaussianDiffusionConfig,
+            config="chainkit_diffusion.configs:GaussianDiffusionConfig",
             build="chainkit_diffusion.gaussian:build",
             provides=(*_ACCESS, GaussianSteps),
             needs={"dataset": (RealStates,)},
         ),
         Component(
             name="diffusion-binomial",
-            config=BinomialDiffusionConfig,
+            config="chainkit_diffusion.configs:BinomialDiffusionConfig",
             build="chainkit_diffusion.binomial:build",
             provides=(*_ACCESS, BinomialSteps),
             needs={"dataset": (BinaryStates,)},
@@ -81,7 +74,7 @@ def chainkit_operators() -> list[Component]:
     return [
         Component(
             name="diffusion-gaussian",
-            config=GaussianReverseConfig,
+            config="chainkit_diffusion.configs:GaussianReverseConfig",
             build="chainkit_diffusion.gaussian_reverse:build",
             example=_SMALL,
             provides=_GAUSSIAN,
@@ -89,7 +82,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="diffusion-bernoulli",
-            config=BernoulliReverseConfig,
+            config="chainkit_diffusion.configs:BernoulliReverseConfig",
             build="chainkit_diffusion.bernoulli_reverse:build",
             example=_SMALL,
             provides=(Factorial, Density, HasMean),
@@ -97,7 +90,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="data-prediction",
-            config=DataPredictionConfig,
+            config="chainkit_diffusion.configs:DataPredictionConfig",
             build="chainkit_diffusion.data_prediction:build",
             example=_SMALL,
             provides=_GAUSSIAN,
@@ -105,7 +98,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="noise-prediction",
-            config=NoisePredictionConfig,
+            config="chainkit_diffusion.configs:NoisePredictionConfig",
             build="chainkit_diffusion.noise_prediction:build",
             example=_SMALL,
             provides=(*_GAUSSIAN, PredictsNoise, Respaceable),
@@ -120,13 +113,13 @@ def chainkit_objectives() -> list[Component]:
     return [
         Component(
             name="diffusion-bound",
-            config=DiffusionBoundConfig,
+            config="chainkit_diffusion.configs:DiffusionBoundConfig",
             build="chainkit_diffusion.bound:build",
             needs={"process": (Posteriors,), "operator": (Density,), "prior": (Density,)},
         ),
         Component(
             name="diffusion-simple",
-            config=DiffusionSimpleConfig,
+            config="chainkit_diffusion.configs:DiffusionSimpleConfig",
             build="chainkit_diffusion.simple:build",
             needs={"process": (RandomAccess, GaussianSteps), "operator": (PredictsNoise,)},
         ),

@@ -6,23 +6,6 @@ import chainkit
 from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised, Reversible
 from chainkit.component import Component
 from chainkit_energy.capabilities import FromEnergy, HiddenUnits, Summable
-from chainkit_energy.configs import (
-    AdjustedLangevinConfig,
-    AISConfig,
-    AnnealedConfig,
-    BidirectionalConfig,
-    BlockGibbsConfig,
-    ContrastiveConfig,
-    EnumeratedConfig,
-    GaussianRBMConfig,
-    GibbsConfig,
-    HamiltonianConfig,
-    LangevinConfig,
-    PersistentConfig,
-    RAISEConfig,
-    RBMConfig,
-    TiltedConfig,
-)
 
 chainkit_api = (1, 1)
 
@@ -37,7 +20,7 @@ def chainkit_parts() -> dict[str, list[Component]]:
         "energy": [
             Component(
                 name="rbm",
-                config=RBMConfig,
+                config="chainkit_energy.configs:RBMConfig",
                 build="chainkit_energy.rbm:build",
                 example={"hidden": 4},
                 provides=(HiddenUnits,),
@@ -45,7 +28,7 @@ def chainkit_parts() -> dict[str, list[Component]]:
             ),
             Component(
                 name="rbm-gaussian",
-                config=GaussianRBMConfig,
+                config="chainkit_energy.configs:GaussianRBMConfig",
                 build="chainkit_energy.rbm:build_gaussian",
                 example={"hidden": 4},
                 provides=(HiddenUnits,),
@@ -53,7 +36,7 @@ def chainkit_parts() -> dict[str, list[Component]]:
             ),
             Component(
                 name="tilted",
-                config=TiltedConfig,
+                config="chainkit_energy.configs:TiltedConfig",
                 build="chainkit_energy.tilted:build",
                 example={"network": TILTED["network"]},
                 needs={"prior": (Density,)},
@@ -73,7 +56,7 @@ def _along_gradients() -> list[Component]:
     return [
         Component(
             name="langevin",
-            config=LangevinConfig,
+            config="chainkit_energy.configs:LangevinConfig",
             build="chainkit_energy.langevin:build",
             example={"energy": TILTED},
             provides=(Factorial, Density, Reparametrised, HasMean, FromEnergy),
@@ -81,7 +64,7 @@ def _along_gradients() -> list[Component]:
         ),
         Component(
             name="langevin-adjusted",
-            config=AdjustedLangevinConfig,
+            config="chainkit_energy.configs:AdjustedLangevinConfig",
             build="chainkit_energy.hamiltonian:build_adjusted",
             example={"energy": TILTED},
             provides=ANNEALED,
@@ -89,7 +72,7 @@ def _along_gradients() -> list[Component]:
         ),
         Component(
             name="hamiltonian",
-            config=HamiltonianConfig,
+            config="chainkit_energy.configs:HamiltonianConfig",
             build="chainkit_energy.hamiltonian:build",
             example={"energy": TILTED, "leapfrog": 2},
             provides=ANNEALED,
@@ -102,7 +85,7 @@ def _by_conditionals() -> list[Component]:
     return [
         Component(
             name="gibbs",
-            config=GibbsConfig,
+            config="chainkit_energy.configs:GibbsConfig",
             build="chainkit_energy.gibbs:build",
             example={"energy": TILTED},
             provides=(*ANNEALED, Summable),
@@ -110,7 +93,7 @@ def _by_conditionals() -> list[Component]:
         ),
         Component(
             name="block-gibbs",
-            config=BlockGibbsConfig,
+            config="chainkit_energy.configs:BlockGibbsConfig",
             build="chainkit_energy.block_gibbs:build",
             example={"energy": {"type": "rbm", "hidden": 4}},
             provides=(*ANNEALED, Summable),
@@ -124,13 +107,13 @@ def chainkit_objectives() -> list[Component]:
     return [
         Component(
             name="contrastive-divergence",
-            config=ContrastiveConfig,
+            config="chainkit_energy.configs:ContrastiveConfig",
             build="chainkit_energy.divergence:build",
             needs={"operator": (FromEnergy,)},
         ),
         Component(
             name="persistent-divergence",
-            config=PersistentConfig,
+            config="chainkit_energy.configs:PersistentConfig",
             build="chainkit_energy.divergence:build_persistent",
             example={"chains": 10},
             needs={"operator": (FromEnergy,)},
@@ -141,7 +124,7 @@ def chainkit_objectives() -> list[Component]:
 @chainkit.hookimpl
 def chainkit_schedules() -> list[Component]:
     """Temperatures."""
-    return [Component(name="annealed", config=AnnealedConfig, build="chainkit_energy.schedules:build")]
+    return [Component(name="annealed", config="chainkit_energy.configs:AnnealedConfig", build="chainkit_energy.schedules:build")]
 
 
 @chainkit.hookimpl
@@ -150,28 +133,28 @@ def chainkit_estimators() -> list[Component]:
     return [
         Component(
             name="ais",
-            config=AISConfig,
+            config="chainkit_energy.configs:AISConfig",
             build="chainkit_energy.ais:build",
             example={"chains": 10},
             needs={"operator": ANNEALED},
         ),
         Component(
             name="raise",
-            config=RAISEConfig,
+            config="chainkit_energy.configs:RAISEConfig",
             build="chainkit_energy.reverse_ais:build",
             example={"walks": 2},
             needs={"operator": ANNEALED},
         ),
         Component(
             name="bidirectional",
-            config=BidirectionalConfig,
+            config="chainkit_energy.configs:BidirectionalConfig",
             build="chainkit_energy.bidirectional:build",
             example={"walks": 2},
             needs={"operator": ANNEALED},
         ),
         Component(
             name="enumerated",
-            config=EnumeratedConfig,
+            config="chainkit_energy.configs:EnumeratedConfig",
             build="chainkit_energy.enumerated:build",
             needs={"operator": (FromEnergy, Summable)},
         ),

@@ -60,7 +60,7 @@ class Copying(Estimator):
         """Draws samples and looks for their nearest training examples."""
         found = features(self.sampling.features, examples)
         training = examples.data.examples("train", self.train_examples, seed=examples.seed, device=examples.device)
-        samples = found(draw(chain, examples, self.sampling.samples, self.sampling.steps))
+        samples = found(draw(chain, examples, self.sampling.samples, self.sampling.steps, self.sampling.last))
         terms = copied(samples, training, found)
         others = copied(torch.cat(list(blocks_of(examples, found))), training, found)
         return Estimate(
@@ -78,5 +78,5 @@ class Copying(Estimator):
 
 def build(config: CopyingConfig, context: Context) -> Copying:
     """The estimator that a recipe describes."""
-    sampling = Sampling(samples=config.samples, steps=config.steps, features=config.features)
+    sampling = Sampling(samples=config.samples, steps=config.steps, features=config.features, last=config.last)
     return Copying(sampling=sampling, train_examples=config.train_examples)

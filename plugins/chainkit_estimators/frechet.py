@@ -95,4 +95,4 @@ class Frechet(Estimator):
 
 def build(config: FrechetConfig, context: Context) -> Frechet:
     """The estimator that a recipe describes."""
-    return Frechet(sampling=Sampling(samples=config.samples, steps=config.steps, features=config.features))
+    return Frechet(sampling=Sampling(samples=config.samples, steps=config.steps, features=config.features, last=config.last))

@@ -143,5 +143,5 @@ class Mmd(Estimator):
 
 def build(config: MmdConfig, context: Context) -> Mmd:
     """The estimator that a recipe describes."""
-    sampling = Sampling(samples=config.samples, steps=config.steps, features=config.features)
+    sampling = Sampling(samples=config.samples, steps=config.steps, features=config.features, last=config.last)
     return Mmd(sampling=sampling, bandwidths=tuple(config.bandwidths), relative=config.relative)

@@ -119,4 +119,4 @@ class Neighbours(Estimator):
 
 def build(config: NeighboursConfig, context: Context) -> Neighbours:
     """The estimator that a recipe describes."""
-    return Neighbours(sampling=Sampling(samples=config.samples, steps=config.steps, features=config.features), k=config.k)
+    return Neighbours(sampling=Sampling(samples=config.samples, steps=config.steps, features=config.features, last=config.last), k=config.k)

@@ -40,6 +40,8 @@ class MmdConfig:
         samples: Number of samples, 3 or more.
         steps: Number of sampling steps; left out, the trained K.
         features: What is compared: ``pixels``, or the hidden layer of a small ``classifier``, which needs labels.
+        last: Whether the last step of a sample is a ``draw``, as all before it, or its ``mean`` is taken, as
+            published figures often do: without the noise of that step.
         bandwidths: Bandwidths of the Gaussian kernels that are added up, each above 0.
         relative: Whether these are multiples of the median distance between training examples.
     """
@@ -47,6 +49,7 @@ class MmdConfig:
     samples: int = field(default=1000, validator=at_least(3))
     steps: int | None = field(default=None, validator=at_least(1))
     features: Literal["pixels", "classifier"] = "pixels"
+    last: Literal["draw", "mean"] = "draw"
     bandwidths: list[float] = field(factory=lambda: [0.25, 0.5, 1.0, 2.0, 4.0], validator=[not_empty, above(0)])
     relative: bool = True
 
@@ -60,12 +63,15 @@ class NeighboursConfig:
             comparable to published ones.
         steps: Number of sampling steps; left out, the trained K.
         features: What is compared: ``pixels``, or the hidden layer of a small ``classifier``, which needs labels.
+        last: Whether the last step of a sample is a ``draw``, as all before it, or its ``mean`` is taken, as
+            published figures often do: without the noise of that step.
         k: Number of neighbours, 1 or more.
     """
 
     samples: int = field(default=1000, validator=at_least(2))
     steps: int | None = field(default=None, validator=at_least(1))
     features: Literal["pixels", "classifier"] = "pixels"
+    last: Literal["draw", "mean"] = "draw"
     k: int = field(default=5, validator=at_least(1))
 
     def __attrs_post_init__(self) -> None:
@@ -81,12 +87,15 @@ class CopyingConfig:
         samples: Number of samples, 2 or more.
         steps: Number of sampling steps; left out, the trained K.
         features: What is compared: ``pixels``, or the hidden layer of a small ``classifier``, which needs labels.
+        last: Whether the last step of a sample is a ``draw``, as all before it, or its ``mean`` is taken, as
+            published figures often do: without the noise of that step.
         train_examples: The most training examples to compare with, 2 or more; left out, all.
     """
 
     samples: int = field(default=1000, validator=at_least(2))
     steps: int | None = field(default=None, validator=at_least(1))
     features: Literal["pixels", "classifier"] = "pixels"
+    last: Literal["draw", "mean"] = "draw"
     train_examples: int | None = field(default=None, validator=at_least(2))
 
 
@@ -98,11 +107,14 @@ class FrechetConfig:
         samples: Number of samples, 20 or more.
         steps: Number of sampling steps; left out, the trained K.
         features: What is compared: ``pixels``, or the hidden layer of a small ``classifier``, which needs labels.
+        last: Whether the last step of a sample is a ``draw``, as all before it, or its ``mean`` is taken, as
+            published figures often do: without the noise of that step.
     """
 
     samples: int = field(default=1000, validator=at_least(20))
     steps: int | None = field(default=None, validator=at_least(1))
     features: Literal["pixels", "classifier"] = "classifier"
+    last: Literal["draw", "mean"] = "draw"
 
 
 @attrs.frozen(kw_only=True)

@@ -26,11 +26,12 @@ BLOCK = 500
 READ = 1000
 
 Kind: TypeAlias = Literal["pixels", "classifier"]
+Last: TypeAlias = Literal["draw", "mean"]
 Features: TypeAlias = Callable[[Tensor], Tensor]
 """From states [n, *event] to float64 [n, d]."""
 
 
-def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None) -> Tensor:
+def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None, last: Last = "draw") -> Tensor:
     """Samples of a chain, [n, *event]; with the conditions that the data gives.
 
     Arguments:
@@ -38,8 +39,10 @@ def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None) -> 
         examples: They give seed, device and journal.
         n: How many.
         steps: Number of sampling steps; None is the trained K.
+        last: Whether the last step is a ``draw``, as all before it, or its ``mean`` is taken.
 
     Raises:
+        DataError: The mean is asked for, and the last step has none.
         TypeError: The states are not tensors of the shape of an example.
         NonFiniteError: A sample is not finite.
     """
@@ -47,7 +50,7 @@ def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None) -> 
     for start in range(0, n, BLOCK):
         poll()
         places = range(start, min(start + BLOCK, n))
-        blocks.append(examples.journal.keep(partial(_block, chain, examples, places, steps)).to(examples.device))
+        blocks.append(examples.journal.keep(partial(_block, chain, examples, places, steps, last)).to(examples.device))
     samples = torch.cat(blocks)
     _require_finite(samples, "samples")
     return samples
@@ -59,12 +62,15 @@ def _require_finite(vectors: Tensor, name: str) -> None:
         raise NonFiniteError(f"{broken} of {len(vectors)} {name} are not finite numbers")
 
 
-def _block(chain: Chain, examples: Examples, places: range, steps: int | None) -> Tensor:
+def _block(chain: Chain, examples: Examples, places: range, steps: int | None, last: Last) -> Tensor:
     data, device = examples.data, examples.device
     given = data.conditions(places.stop, device)
     condition = None if given is None else map_state(lambda rows: rows[places.start :], given)
     source = seeded(device, examples.seed, "samples", places.start)
-    state = chain.sample(len(places), steps=steps, condition=condition, source=source).state
+    samples = chain.sample(len(places), steps=steps, condition=condition, source=source)
+    if last == "mean" and samples.mean is None:
+        raise DataError('the last step of this chain has no mean; set last = "draw"')
+    state = samples.mean if last == "mean" else samples.state
     if not (isinstance(state, Tensor) and tuple(state.shape[1:]) == data.shape):
         raise TypeError("samples are compared with data, and so must be tensors of the shape of an example")
     return state.cpu()
@@ -101,16 +107,19 @@ class Sampling:
         samples: Number of samples.
         steps: Number of sampling steps; None is the trained K.
         features: See :func:`features`.
+        last: See :func:`draw`.
     """
 
     samples: int = 1000
     steps: int | None = None
     features: Kind = "pixels"
+    last: Last = "draw"
 
     @property
     def words(self) -> str:
-        """What the features are."""
-        return "pixels" if self.features == "pixels" else "features of a small classifier"
+        """What the features are, and of what."""
+        features = "pixels" if self.features == "pixels" else "features of a small classifier"
+        return features if self.last == "draw" else f"{features}, samples ending in a mean"
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -146,7 +155,7 @@ def drawn_sets(chain: Chain, examples: Examples, sampling: Sampling, least: int)
     for split, size in ((examples.split, len(examples)), ("train", len(training))):
         if size < least:
             raise DataError(f"{least} examples or more are needed of the {split} split, not {size}")
-    samples = found(draw(chain, examples, sampling.samples, sampling.steps))
+    samples = found(draw(chain, examples, sampling.samples, sampling.steps, sampling.last))
     _require_finite(samples, "samples, as features,")
     return Sets(
         samples=samples,

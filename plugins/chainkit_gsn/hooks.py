@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import chainkit
 from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised
 from chainkit.component import Component
 from chainkit_gsn.capabilities import KeepsBits, KeepsGaussians, Reconstructs, WalksBack
-from chainkit_gsn.configs import (
-    AccuracyConfig,
-    DenoisingBernoulliConfig,
-    DenoisingGaussianConfig,
-    GaussianNoiseConfig,
-    GSNConfig,
-    MaskingConfig,
-    OutputsConfig,
-    ReconstructionConfig,
-    SaltAndPepperConfig,
-    WalkbackProcessConfig,
-)
 
 chainkit_api = (1, 1)
 
@@ -31,14 +21,19 @@ def chainkit_parts() -> dict[str, list[Component]]:
         "corruption": [
             Component(
                 name="salt-and-pepper",
-                config=SaltAndPepperConfig,
+                config="chainkit_gsn.configs:SaltAndPepperConfig",
                 build="chainkit_gsn.corruption:build_salt_and_pepper",
                 provides=(KeepsBits,),
             ),
-            Component(name="masking", config=MaskingConfig, build="chainkit_gsn.corruption:build_masking", provides=(KeepsBits,)),
+            Component(
+                name="masking",
+                config="chainkit_gsn.configs:MaskingConfig",
+                build="chainkit_gsn.corruption:build_masking",
+                provides=(KeepsBits,),
+            ),
             Component(
                 name="gaussian-noise",
-                config=GaussianNoiseConfig,
+                config="chainkit_gsn.configs:GaussianNoiseConfig",
                 build="chainkit_gsn.corruption:build_gaussian_noise",
                 provides=(KeepsGaussians,),
             ),
@@ -46,7 +41,7 @@ def chainkit_parts() -> dict[str, list[Component]]:
     }
 
 
-def _gaussian_chain(config: DenoisingGaussianConfig) -> tuple[type, ...]:
+def _gaussian_chain(config: Any) -> tuple[type, ...]:
     """With replaced elements the steps have no density."""
     kept = config.corruption.component.provided(config.corruption.config) or ()
     return (Reconstructs, Factorial, Density, Reparametrised, HasMean) if KeepsGaussians in kept else (Reconstructs,)
@@ -58,7 +53,7 @@ def chainkit_operators() -> list[Component]:
     return [
         Component(
             name="dae-bernoulli",
-            config=DenoisingBernoulliConfig,
+            config="chainkit_gsn.configs:DenoisingBernoulliConfig",
             build="chainkit_gsn.autoencoder:build_bernoulli",
             example=SMALL,
             provides=(Reconstructs, Factorial, Density, HasMean),
@@ -66,7 +61,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="dae-gaussian",
-            config=DenoisingGaussianConfig,
+            config="chainkit_gsn.configs:DenoisingGaussianConfig",
             build="chainkit_gsn.autoencoder:build_gaussian",
             # With less noise than the data is wide, log w of an untrained chain is carried by few walks.
             example={"corruption": {"type": "gaussian-noise", "sigma": 2.0}, **SMALL},
@@ -75,7 +70,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="gsn",
-            config=GSNConfig,
+            config="chainkit_gsn.configs:GSNConfig",
             build="chainkit_gsn.gsn:build",
             example={"hidden": [16, 8], "noise": [0.5]},
             provides=(Reconstructs,),
@@ -90,7 +85,7 @@ def chainkit_processes() -> list[Component]:
     return [
         Component(
             name="chain-walk",
-            config=WalkbackProcessConfig,
+            config="chainkit_gsn.configs:WalkbackProcessConfig",
             build="chainkit_gsn.walk:build",
             provides=(WalksBack,),
             needs={"operator": (Reconstructs,)},
@@ -104,7 +99,7 @@ def chainkit_objectives() -> list[Component]:
     return [
         Component(
             name="reconstruction",
-            config=ReconstructionConfig,
+            config="chainkit_gsn.configs:ReconstructionConfig",
             build="chainkit_gsn.reconstruction:build",
             needs={"operator": (Reconstructs,), "process": (WalksBack,)},
         )
@@ -114,7 +109,11 @@ def chainkit_objectives() -> list[Component]:
 @chainkit.hookimpl
 def chainkit_datasets() -> list[Component]:
     """Labels given examples."""
-    return [Component(name="labels-of", config=OutputsConfig, build="chainkit_gsn.outputs:build", provides=(BinaryStates,))]
+    return [
+        Component(
+            name="labels-of", config="chainkit_gsn.configs:OutputsConfig", build="chainkit_gsn.outputs:build", provides=(BinaryStates,)
+        )
+    ]
 
 
 @chainkit.hookimpl
@@ -123,7 +122,7 @@ def chainkit_estimators() -> list[Component]:
     return [
         Component(
             name="output-accuracy",
-            config=AccuracyConfig,
+            config="chainkit_gsn.configs:AccuracyConfig",
             build="chainkit_gsn.accuracy:build",
             example={"chains": 2},
         )

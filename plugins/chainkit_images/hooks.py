@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import chainkit
 from chainkit.component import Component
-from chainkit_datasets.configs import image_states, labelled_image_states
-from chainkit_images.configs import CelebAConfig, CifarConfig, FashionMnistConfig, ImageFolderConfig, MnistConfig
+from chainkit_datasets.capabilities import image_states, labelled_image_states
 
 chainkit_api = (1, 1)
 
@@ -14,18 +13,30 @@ chainkit_api = (1, 1)
 def chainkit_datasets() -> list[Component]:
     """Image datasets."""
     return [
-        Component(name="mnist", config=MnistConfig, build="chainkit_images.mnist:build_mnist", provides=labelled_image_states),
+        Component(
+            name="mnist",
+            config="chainkit_images.configs:MnistConfig",
+            build="chainkit_images.mnist:build_mnist",
+            provides=labelled_image_states,
+        ),
         Component(
             name="fashion-mnist",
-            config=FashionMnistConfig,
+            config="chainkit_images.configs:FashionMnistConfig",
             build="chainkit_images.mnist:build_fashion_mnist",
             provides=labelled_image_states,
         ),
-        Component(name="cifar-10", config=CifarConfig, build="chainkit_images.cifar:build_cifar", provides=labelled_image_states),
-        Component(name="celeba", config=CelebAConfig, build="chainkit_images.celeba:build_celeba", provides=image_states),
+        Component(
+            name="cifar-10",
+            config="chainkit_images.configs:CifarConfig",
+            build="chainkit_images.cifar:build_cifar",
+            provides=labelled_image_states,
+        ),
+        Component(
+            name="celeba", config="chainkit_images.configs:CelebAConfig", build="chainkit_images.celeba:build_celeba", provides=image_states
+        ),
         Component(
             name="image-folder",
-            config=ImageFolderConfig,
+            config="chainkit_images.configs:ImageFolderConfig",
             build="chainkit_images.folder:build_image_folder",
             example={"path": "photographs"},
             provides=labelled_image_states,

@@ -5,15 +5,6 @@ from __future__ import annotations
 import chainkit
 from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised
 from chainkit.component import Component
-from chainkit_infusion.configs import (
-    BinaryInfusionConfig,
-    DenoisingConfig,
-    IncreasingConfig,
-    InfusionConfig,
-    InfusionGaussianConfig,
-    InfusionIsotropicConfig,
-    LowerBoundConfig,
-)
 
 chainkit_api = (1, 1)
 
@@ -25,7 +16,14 @@ _SMALL = {"network": {"type": "mlp", "hidden": [16]}}
 @chainkit.hookimpl
 def chainkit_schedules() -> list[Component]:
     """The infusion rate."""
-    return [Component(name="increasing", config=IncreasingConfig, build="chainkit_infusion.rate:build", example={"omega": 0.02})]
+    return [
+        Component(
+            name="increasing",
+            config="chainkit_infusion.configs:IncreasingConfig",
+            build="chainkit_infusion.rate:build",
+            example={"omega": 0.02},
+        )
+    ]
 
 
 @chainkit.hookimpl
@@ -34,14 +32,14 @@ def chainkit_processes() -> list[Component]:
     return [
         Component(
             name="infusion",
-            config=InfusionConfig,
+            config="chainkit_infusion.configs:InfusionConfig",
             build="chainkit_infusion.process:build",
             example={"rate": {"type": "increasing", "omega": 0.02}},
             needs={"dataset": (RealStates,), **_FACTORIAL},
         ),
         Component(
             name="infusion-binary",
-            config=BinaryInfusionConfig,
+            config="chainkit_infusion.configs:BinaryInfusionConfig",
             build="chainkit_infusion.process:build_binary",
             example={"rate": {"type": "increasing", "omega": 0.02}},
             needs={"dataset": (BinaryStates,), **_FACTORIAL},
@@ -55,7 +53,7 @@ def chainkit_operators() -> list[Component]:
     return [
         Component(
             name="infusion-gaussian",
-            config=InfusionGaussianConfig,
+            config="chainkit_infusion.configs:InfusionGaussianConfig",
             build="chainkit_infusion.gaussian:build",
             example=_SMALL,
             provides=_GAUSSIAN,
@@ -63,7 +61,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="infusion-isotropic",
-            config=InfusionIsotropicConfig,
+            config="chainkit_infusion.configs:InfusionIsotropicConfig",
             build="chainkit_infusion.isotropic:build",
             example=_SMALL,
             provides=_GAUSSIAN,
@@ -78,13 +76,13 @@ def chainkit_objectives() -> list[Component]:
     return [
         Component(
             name="denoising",
-            config=DenoisingConfig,
+            config="chainkit_infusion.configs:DenoisingConfig",
             build="chainkit_infusion.objectives:denoising",
             needs={"operator": (Density,)},
         ),
         Component(
             name="lower-bound",
-            config=LowerBoundConfig,
+            config="chainkit_infusion.configs:LowerBoundConfig",
             build="chainkit_infusion.objectives:lower_bound",
             needs={"operator": (Density, Reparametrised), "prior": (Density, Reparametrised)},
         ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import chainkit
 from chainkit.capabilities import ImageStates
 from chainkit.component import Component
-from chainkit_networks.configs import ConvConfig, GeneratorConfig, MLPConfig, RBFConfig
 
 chainkit_api = (1, 1)
 
@@ -14,18 +13,18 @@ chainkit_api = (1, 1)
 def chainkit_networks() -> list[Component]:
     """Networks over vectors and over images."""
     return [
-        Component(name="mlp", config=MLPConfig, build="chainkit_networks.mlp:build", example={"hidden": [16]}),
-        Component(name="rbf", config=RBFConfig, build="chainkit_networks.rbf:build"),
+        Component(name="mlp", config="chainkit_networks.configs:MLPConfig", build="chainkit_networks.mlp:build", example={"hidden": [16]}),
+        Component(name="rbf", config="chainkit_networks.configs:RBFConfig", build="chainkit_networks.rbf:build"),
         Component(
             name="conv",
-            config=ConvConfig,
+            config="chainkit_networks.configs:ConvConfig",
             build="chainkit_networks.conv:build",
             example={"channels": [4, 8], "hidden": [16]},
             needs={"dataset": (ImageStates,)},
         ),
         Component(
             name="generator",
-            config=GeneratorConfig,
+            config="chainkit_networks.configs:GeneratorConfig",
             build="chainkit_networks.generator:build",
             example={"channels": [8, 4]},
             needs={"dataset": (ImageStates,)},

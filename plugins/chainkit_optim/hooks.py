@@ -4,17 +4,6 @@ from __future__ import annotations
 
 import chainkit
 from chainkit.component import Component
-from chainkit_optim.configs import (
-    AdamConfig,
-    AdamWConfig,
-    CosineConfig,
-    ExponentialConfig,
-    LinearConfig,
-    MilestonesConfig,
-    RMSpropConfig,
-    SGDConfig,
-    StepConfig,
-)
 
 chainkit_api = (1, 1)
 
@@ -23,10 +12,10 @@ chainkit_api = (1, 1)
 def chainkit_optimizers() -> list[Component]:
     """Optimisers of ``torch.optim``."""
     return [
-        Component(name="adam", config=AdamConfig, build="chainkit_optim.optimizers:build_adam"),
-        Component(name="adamw", config=AdamWConfig, build="chainkit_optim.optimizers:build_adamw"),
-        Component(name="sgd", config=SGDConfig, build="chainkit_optim.optimizers:build_sgd", example={"lr": 0.01}),
-        Component(name="rmsprop", config=RMSpropConfig, build="chainkit_optim.optimizers:build_rmsprop"),
+        Component(name="adam", config="chainkit_optim.configs:AdamConfig", build="chainkit_optim.optimizers:build_adam"),
+        Component(name="adamw", config="chainkit_optim.configs:AdamWConfig", build="chainkit_optim.optimizers:build_adamw"),
+        Component(name="sgd", config="chainkit_optim.configs:SGDConfig", build="chainkit_optim.optimizers:build_sgd", example={"lr": 0.01}),
+        Component(name="rmsprop", config="chainkit_optim.configs:RMSpropConfig", build="chainkit_optim.optimizers:build_rmsprop"),
     ]
 
 
@@ -34,9 +23,11 @@ def chainkit_optimizers() -> list[Component]:
 def chainkit_decays() -> list[Component]:
     """Learning-rate schedules."""
     return [
-        Component(name="cosine", config=CosineConfig, build="chainkit_optim.decays:build_cosine"),
-        Component(name="linear", config=LinearConfig, build="chainkit_optim.decays:build_linear"),
-        Component(name="exponential", config=ExponentialConfig, build="chainkit_optim.decays:build_exponential"),
-        Component(name="milestones", config=MilestonesConfig, build="chainkit_optim.decays:build_milestones"),
-        Component(name="step", config=StepConfig, build="chainkit_optim.decays:build_step", example={"every": 1000}),
+        Component(name="cosine", config="chainkit_optim.configs:CosineConfig", build="chainkit_optim.decays:build_cosine"),
+        Component(name="linear", config="chainkit_optim.configs:LinearConfig", build="chainkit_optim.decays:build_linear"),
+        Component(name="exponential", config="chainkit_optim.configs:ExponentialConfig", build="chainkit_optim.decays:build_exponential"),
+        Component(name="milestones", config="chainkit_optim.configs:MilestonesConfig", build="chainkit_optim.decays:build_milestones"),
+        Component(
+            name="step", config="chainkit_optim.configs:StepConfig", build="chainkit_optim.decays:build_step", example={"every": 1000}
+        ),
     ]

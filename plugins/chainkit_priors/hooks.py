@@ -5,7 +5,6 @@ from __future__ import annotations
 import chainkit
 from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised
 from chainkit.component import Component
-from chainkit_priors.configs import BernoulliConfig, GaussianConfig
 
 chainkit_api = (1, 1)
 
@@ -16,14 +15,14 @@ def chainkit_priors() -> list[Component]:
     return [
         Component(
             name="gaussian",
-            config=GaussianConfig,
+            config="chainkit_priors.configs:GaussianConfig",
             build="chainkit_priors.gaussian:build",
             provides=(Factorial, Density, Reparametrised, HasMean),
             needs={"dataset": (RealStates,)},
         ),
         Component(
             name="bernoulli",
-            config=BernoulliConfig,
+            config="chainkit_priors.configs:BernoulliConfig",
             build="chainkit_priors.bernoulli:build",
             provides=(Factorial, Density, HasMean),
             needs={"dataset": (BinaryStates,)},

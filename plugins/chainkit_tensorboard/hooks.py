@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import chainkit
 from chainkit.component import Component
-from chainkit_tensorboard.configs import TensorboardConfig
 
 chainkit_api = (1, 1)
 
@@ -12,4 +11,10 @@ chainkit_api = (1, 1)
 @chainkit.hookimpl
 def chainkit_observers() -> list[Component]:
     """The TensorBoard observer."""
-    return [Component(name="tensorboard", config=TensorboardConfig, build="chainkit_tensorboard.observer:build_tensorboard")]
+    return [
+        Component(
+            name="tensorboard",
+            config="chainkit_tensorboard.configs:TensorboardConfig",
+            build="chainkit_tensorboard.observer:build_tensorboard",
+        )
+    ]

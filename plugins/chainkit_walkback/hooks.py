@@ -6,16 +6,6 @@ import chainkit
 from chainkit.capabilities import BinaryStates, Density, Factorial, HasMean, RealStates, Reparametrised
 from chainkit.component import Component
 from chainkit_walkback.capabilities import WalksAway
-from chainkit_walkback.configs import (
-    BernoulliConfig,
-    BoundConfig,
-    ConstantConfig,
-    GaussianConfig,
-    GeometricConfig,
-    HeatedConfig,
-    PrintedGaussianConfig,
-    WalkbackConfig,
-)
 
 chainkit_api = (1, 1)
 
@@ -26,7 +16,9 @@ SMALL = {"network": {"type": "mlp", "hidden": [16]}}
 def chainkit_processes() -> list[Component]:
     """The walk away from data."""
     return [
-        Component(name="heated", config=HeatedConfig, build="chainkit_walkback.heated:build", provides=(WalksAway,)),
+        Component(
+            name="heated", config="chainkit_walkback.configs:HeatedConfig", build="chainkit_walkback.heated:build", provides=(WalksAway,)
+        ),
     ]
 
 
@@ -36,13 +28,13 @@ def chainkit_objectives() -> list[Component]:
     return [
         Component(
             name="walkback",
-            config=WalkbackConfig,
+            config="chainkit_walkback.configs:WalkbackConfig",
             build="chainkit_walkback.local:build",
             needs={"operator": (Density,)},
         ),
         Component(
             name="walkback-bound",
-            config=BoundConfig,
+            config="chainkit_walkback.configs:BoundConfig",
             build="chainkit_walkback.bound:build",
             needs={"operator": (Density,), "process": (WalksAway,)},
         ),
@@ -55,7 +47,7 @@ def chainkit_operators() -> list[Component]:
     return [
         Component(
             name="walkback-bernoulli",
-            config=BernoulliConfig,
+            config="chainkit_walkback.configs:BernoulliConfig",
             build="chainkit_walkback.bernoulli:build",
             example=SMALL,
             provides=(Factorial, Density, HasMean),
@@ -63,7 +55,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="walkback-gaussian",
-            config=GaussianConfig,
+            config="chainkit_walkback.configs:GaussianConfig",
             build="chainkit_walkback.gaussian:build",
             example=SMALL,
             provides=(Factorial, Density, Reparametrised, HasMean),
@@ -71,7 +63,7 @@ def chainkit_operators() -> list[Component]:
         ),
         Component(
             name="walkback-gaussian-printed",
-            config=PrintedGaussianConfig,
+            config="chainkit_walkback.configs:PrintedGaussianConfig",
             build="chainkit_walkback.printed:build",
             example=SMALL,
             provides=(Factorial, Density, Reparametrised, HasMean),
@@ -84,6 +76,8 @@ def chainkit_operators() -> list[Component]:
 def chainkit_schedules() -> list[Component]:
     """Temperatures."""
     return [
-        Component(name="geometric", config=GeometricConfig, build="chainkit_walkback.schedules:build_geometric"),
-        Component(name="constant", config=ConstantConfig, build="chainkit_walkback.schedules:build_constant"),
+        Component(
+            name="geometric", config="chainkit_walkback.configs:GeometricConfig", build="chainkit_walkback.schedules:build_geometric"
+        ),
+        Component(name="constant", config="chainkit_walkback.configs:ConstantConfig", build="chainkit_walkback.schedules:build_constant"),
     ]

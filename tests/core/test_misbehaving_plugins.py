@@ -153,7 +153,11 @@ TABLE = {
     ),
     "has keys with a default that fails": broken(
         GOOD.replace('"Nothing to set."', "value: int = attrs.field(factory=lambda: 1 // 0)"),
-        "chainkit_schedules: the keys of 'flat' cannot be listed: ZeroDivisionError: *",
+        "chainkit_schedules: the config of 'flat' has keys that cannot be listed: ZeroDivisionError: *",
+    ),
+    "has a config that is no reference": broken(
+        GOOD.replace("config=Config", 'config="Config"'),
+        "chainkit_schedules: the config of 'flat' is neither a class nor a reference 'package.module:Class'",
     ),
     "has two entry points of one name": Misbehaviour(
         entries="bad = bad_dist\nbad = bad_dist",
@@ -336,6 +340,34 @@ def test_a_recipe_that_needs_its_component_recalls_why_it_is_missing(name, resul
         assert f"chainkit: error: process.rate.type: {row.noted}" in needs.err.splitlines()
     else:
         assert needs.code == 0
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("bad_dist:Absent", "the config bad_dist:Absent cannot be imported: AttributeError: *"),
+        ("absent.configs:Config", "the config absent.configs:Config cannot be imported: ModuleNotFoundError: No module named 'absent'"),
+        ("bad_dist:GOOD", "bad_dist:GOOD is not an attrs class"),
+    ],
+)
+def test_a_config_given_by_reference_is_found_wanting_when_it_is_asked_for(reference, reason, tmp_path, distribute, run):
+    distribute(tmp_path, "bad-dist", GOOD.replace("config=Config", f'config="{reference}"') + "GOOD = 1\n", plugin="bad")
+    for words in UNRELATED.values():
+        if words[0] != "components":
+            found = run(tmp_path, words)
+            assert (found.code, found.warnings) == (0, [])
+    needs = run(tmp_path, NEEDS)
+    assert needs.code == 3
+    assert fnmatchcase(needs.err, f"*chainkit: error: *{reason}\n"), needs.err
+    listed = run(tmp_path, UNRELATED["components"])
+    assert fnmatchcase(listed.warnings[0], f"plugin bad of bad-dist 1.2 could not be loaded: {reason}")
+    assert listed.code == 0
+    assert "flat" not in [component["name"] for component in json.loads(listed.out)]
+
+
+def test_a_config_given_by_reference_is_as_good_as_a_class(tmp_path, distribute, run):
+    distribute(tmp_path, "bad-dist", GOOD.replace("config=Config", 'config="bad_dist:Config"'), plugin="bad")
+    assert run(tmp_path, NEEDS).code == 0
 
 
 def test_a_name_that_clashes_is_written_with_its_plugin(tmp_path, distribute, run):

@@ -8,7 +8,8 @@ import torch
 from chainkit.capabilities import BinaryStates, ImageStates, RealStates
 from chainkit.data import Split
 from chainkit.random import Rows, seeded
-from chainkit_datasets.configs import DigitsConfig, LabelledPixelConfig, PixelConfig, labelled_image_states
+from chainkit_datasets.capabilities import labelled_image_states
+from chainkit_datasets.configs import DigitsConfig, LabelledPixelConfig, PixelConfig
 from chainkit_datasets.preparation import DynamicallyBinarised, Scaled, Thresholded, binarise_once, prepare
 
 PIXELS = torch.arange(256, dtype=torch.uint8).reshape(16, 1, 4, 4)

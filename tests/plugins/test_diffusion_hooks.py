@@ -31,13 +31,13 @@ class TinyConfig:
 class Tiny(Network):
     def __init__(self, heads):
         super().__init__()
-        self.scale, self.biases = nn.Parameter(torch.zeros(heads)), [None] * heads
+        self.scale = nn.Parameter(torch.zeros(heads))
 
     def forward(self, state, k, condition=None):
-        return tuple(scale * state + (0 if bias is None else bias) for scale, bias in zip(self.scale, self.biases, strict=True))
+        return tuple(scale * state for scale in self.scale)
 
     def bias_heads(self, biases):
-        self.biases = biases
+        raise NotImplementedError
 
 
 class Noise(Prior):

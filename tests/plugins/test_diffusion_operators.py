@@ -1,5 +1,7 @@
 """Reverse operators against the kernels that they are built around."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from chainkit import Chain, Network, Prior
 from chainkit.distributions import Gaussian
 from chainkit.random import seeded
+from chainkit.testing import oracles
 from chainkit_diffusion import (
     BernoulliReverse,
     BinomialDiffusion,
@@ -113,39 +116,49 @@ def test_a_shifted_mean_moves_by_the_standard_deviation_of_the_forward_kernel():
     torch.testing.assert_close(found.variance, (tilt + (b / (1 - b)).log()).sigmoid())
 
 
-class Points(Network):
-    """Says always the same: a data point, and a tilt."""
-
-    def __init__(self, origin, tilt=0.0):
-        super().__init__()
-        self.heads = nn.ParameterList([origin, torch.full_like(origin, tilt)])
-
-    def forward(self, state, k, condition=None):
-        return tuple(head.expand_as(state) for head in self.heads)
-
-    def bias_heads(self, biases):
-        self.heads[0].data = biases[0]
+MEAN = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
+VARIANCE = torch.tensor([0.5, 1e-3, 2.0], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("k", [2, 3, STEPS, torch.tensor([2, STEPS, 3, 4, 2])])
-def test_around_the_true_data_point_data_prediction_is_the_posterior(k):
-    process, origin = GaussianDiffusion(LinearVariances(0.05, 0.6), STEPS), torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
-    found, expected = DataPrediction(Points(origin), process)(states(), k).at(), process.posterior(states(), origin.expand(5, 3), k)
-    torch.testing.assert_close(found.mean, expected.mean)
-    torch.testing.assert_close(found.variance, expected.variance.expand(5, 3))
+def data_prediction(scale=1.0):
+    return DataPrediction(Linear(2, scale), GaussianDiffusion(LinearVariances(0.05, 0.6), STEPS), MEAN, VARIANCE)
 
 
-def test_data_prediction_ends_at_what_the_network_says_with_the_variance_of_the_first_step():
-    process, origin = GaussianDiffusion(LinearVariances(0.05, 0.6), STEPS), torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
-    found = DataPrediction(Points(origin, tilt=-2.0), process)(states(), 1).at()
-    torch.testing.assert_close(found.mean, origin.expand(5, 3))
-    torch.testing.assert_close(found.variance, torch.tensor(0.05 / 0.95).log().sub(2).sigmoid().double().expand(5, 3))
+@pytest.mark.parametrize("k", range(1, STEPS + 1))
+def test_untrained_data_prediction_is_the_exact_reverse_for_independent_gaussian_elements(k):
+    operator = data_prediction(scale=0.0)
+    found = operator(states(), k).at()
+    expected = oracles.GaussianReverse(operator.process, STEPS, MEAN, VARIANCE.diag())(states(), k).at()
+    torch.testing.assert_close(found.log_prob(states(5) / 2), expected.log_prob(states(5) / 2))
 
 
-def test_data_prediction_starts_at_the_mean_of_the_data():
-    operator = DataPrediction(Points(torch.zeros(3)), GaussianDiffusion(CosineVariances(), STEPS))
-    operator.start_at(torch.tensor([1.0, 2.0, 3.0]))
-    torch.testing.assert_close(operator(torch.zeros(2, 3), 1).at().mean, torch.tensor([1.0, 2.0, 3.0]).expand(2, 3))
+def test_data_prediction_moves_from_there_in_units_of_what_is_not_known():
+    operator, state, k = data_prediction(), states(), 3
+    shift, scale = operator.network(state, k)
+    marginal = operator.process.marginal(torch.ones(5, 3, dtype=torch.float64), k)
+    signal, noise = marginal.mean, marginal.variance
+    # The law of x given s_k, from precisions.
+    variance = 1 / (1 / VARIANCE + signal**2 / noise)
+    point = variance * (MEAN / VARIANCE + signal * state / noise) + variance.sqrt() * shift
+    given = operator.process.posterior(state, point, k)
+    share = operator.process.posterior(state, point + 1, k).mean - given.mean
+    found = operator(state, k).at()
+    torch.testing.assert_close(found.mean, given.mean)
+    torch.testing.assert_close(found.variance, given.variance + share**2 * variance * (1 + (math.e - 1) * scale.exp()).log())
+
+
+def test_data_prediction_takes_each_row_at_its_own_step():
+    operator, mixed = data_prediction(), torch.tensor([1, 2, 1, STEPS, 3])
+    rows = operator(states(), mixed).at()
+    for i, k in enumerate(mixed.tolist()):
+        alone = operator(states(), k).at()
+        torch.testing.assert_close(rows.mean[i], alone.mean[i])
+        torch.testing.assert_close(rows.variance[i], alone.variance[i])
+
+
+def test_data_prediction_needs_elements_that_vary():
+    with pytest.raises(ValueError, match="above 0, not 0"):
+        DataPrediction(Linear(2), GaussianDiffusion(CosineVariances(), STEPS), MEAN, torch.tensor([1.0, 0.0, 1.0]))
 
 
 def test_the_bernoulli_reverse_adds_to_the_odds_of_the_forward_kernel():

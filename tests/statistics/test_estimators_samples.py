@@ -9,8 +9,9 @@ import torch
 
 from chainkit import Chain, ForwardProcess, TransitionOperator
 from chainkit.data import Data, Split
+from chainkit.distributions import Distribution
 from chainkit.errors import DataError, NonFiniteError
-from chainkit.kernel import GaussianKernel
+from chainkit.kernel import GaussianKernel, UntemperedKernel
 from chainkit.preparation import Unprepared
 from chainkit_estimators import ClassScore, Copying, Frechet, Mmd, Neighbours, Sampling
 from chainkit_estimators.class_score import class_score, error_of_score
@@ -399,6 +400,28 @@ def test_samples_do_not_depend_on_how_many_are_drawn_after_them_and_differ_by_se
     assert torch.equal(draw(chain(), examples, 1000), many[:1000])
     assert many.unique(dim=0).shape == many.shape
     assert not torch.equal(draw(chain(), attrs.evolve(examples, seed=2), 500), many[:500])
+
+
+def test_samples_may_end_in_the_mean_of_the_last_step():
+    examples = data().examples("test", seed=1)
+    assert torch.equal(draw(chain(0.7), examples, 600, last="mean"), torch.full((600, 2), 0.7))
+    # All at (3, 3), and data of N(0, 1) in two dimensions: |m|^2 + tr C.
+    found = estimated(Frechet(sampling=Sampling(samples=50, features="pixels", last="mean")), chain(3.0), data(4000).examples("test"))
+    assert found.value == pytest.approx(20, abs=0.5)
+    assert "ending in a mean" in found.meaning
+
+
+def test_an_end_without_a_mean_is_refused():
+    class Meanless(Distribution):
+        def sample(self, source=None):
+            return torch.zeros(20, 2)
+
+    class Still(TransitionOperator):
+        def forward(self, state, k, condition=None):
+            return UntemperedKernel(Meanless())
+
+    with pytest.raises(DataError, match='set last = "draw"'):
+        draw(Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), Still(), 1), data().examples("test"), 20, last="mean")
 
 
 def test_samples_of_another_shape_than_the_data_are_refused():
