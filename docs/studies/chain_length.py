@@ -48,6 +48,7 @@ class Task:
         hidden: Units of each of the network's two layers.
         hottest: Walkback's highest temperature: sigma_data^2 / sigma^2 along the first principal direction of the data.
         settings: What else differs from the recipes beside this file, in TOML.
+        rates: Learning rates that do, by method.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Task:
     hidden: int
     hottest: float
     settings: dict[str, str] = attrs.field(factory=dict)
+    rates: dict[str, float] = attrs.field(factory=dict)
 
 
 TASKS = {
@@ -68,6 +70,7 @@ TASKS = {
             "data": '{type = "mnist", scale = 256, dequantize = true, valid = 10000}',
             "train.precision": '"bfloat16"',
         },
+        rates={"diffusion": 3e-4},
     ),
 }
 
@@ -152,6 +155,8 @@ class Point:
             "train.max_updates": self.updates(task.budget),
             "evaluate.estimators": f"[{', '.join(f'{{{part}}}' for part in parts)}]",
         }
+        if self.method in task.rates:
+            found["train.optimizer.lr"] = task.rates[self.method]
         if self.method == "walkback":
             found["chain.temperature.ratio"] = task.hottest ** (1 / (self.steps - 1))
         return found

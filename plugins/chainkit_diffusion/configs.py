@@ -163,7 +163,7 @@ class DataPredictionConfig:
     """
 
     network: NetworkPart = choose("mlp", hidden=[256, 256], step="embedding")
-    floor: float = field(default=1e-6, validator=above(0))
+    floor: float = field(default=1e-4, validator=above(0))
 
 
 @attrs.frozen(kw_only=True)

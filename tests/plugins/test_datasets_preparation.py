@@ -141,3 +141,13 @@ def test_noise_that_would_not_fill_the_unit_interval_is_refused(settings):
 def test_what_is_provided_is_known_from_the_settings():
     assert labelled_image_states(LabelledPixelConfig()) == (RealStates, ImageStates)
     assert labelled_image_states(LabelledPixelConfig(binarize="static", flatten=True)) == (BinaryStates,)
+
+
+@pytest.mark.parametrize("scale", [1, 16, 17, 255, 256])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_scaling_is_division_to_the_last_bit_and_leaves_what_was_read_alone(scale, dtype):
+    raw = torch.arange(256).to(dtype)
+    assert torch.equal(Scaled(scale)(raw, None), raw.float() / scale)
+    drawn = torch.empty(256).uniform_(generator=seeded("cpu", 1))
+    assert torch.equal(Scaled(scale, dequantize=True)(raw, seeded("cpu", 1)), (drawn + raw.float()) / scale)
+    assert torch.equal(raw, torch.arange(256).to(dtype))
