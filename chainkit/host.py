@@ -145,7 +145,7 @@ class Host:
         self.complain(f"{record} could not be loaded: {reason}")
 
     def import_configs(self) -> None:
-        """Imports every config class given by reference, and withdraws the plugins of those that cannot be used (if strict: PluginError)."""
+        """Imports every config class given by reference, and withdraws the plugins of those that cannot be used; if strict, PluginError."""
         for record in [plugin for plugin in self.plugins if plugin.state == "loaded"]:
             try:
                 for entry in self.registry.of(record):
