@@ -106,7 +106,7 @@ def _in(unit: str, figure: dict[str, Any]) -> dict[str, Any]:
 def _value(figure: dict[str, Any]) -> str:
     digits = 3 if figure["unit"] == "bits" else 2
     errors = "".join(f" ± {figure[key]:.{digits}f}" for key in ("error_examples", "error_walks") if figure[key] is not None)
-    walks = f", {figure['walks']} walks" if figure["walks"] else ""
+    walks = f", {figure['walks']} walk{'s' * (figure['walks'] > 1)}" if figure["walks"] else ""
     return f"{figure['value']:.{digits}f}{errors} {figure['unit']} ({figure['examples']} {figure['split']} examples{walks})"
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 

@@ -149,5 +149,5 @@ def ranked(comparison: Comparison) -> Html:
 
 def of(estimate: Estimate) -> str:
     """On what a figure was estimated, and how the data was prepared."""
-    walks = f", {estimate.walks} walks" if estimate.walks else ""
+    walks = f", {estimate.walks} walk{'s' * (estimate.walks > 1)}" if estimate.walks else ""
     return f"{estimate.examples} {estimate.split} examples{walks}, seed {estimate.seed}; {estimate.preparation}"
