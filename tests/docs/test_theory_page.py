@@ -18,6 +18,7 @@ PAPERS = {
     "diffusion": r"diffusion paper|Sohl-Dickstein et al\. 2015",
     "Ho": r"Ho et al\. 2020|\bHo,",
     "Nichol": r"Nichol (?:&|and) Dhariwal 2021|\bNichol,",
+    "Karras": r"Karras et al\. 2022|\bKarras,",
     "Gretton": r"Gretton et al\. 2012",
     "Heusel": r"Heusel et al\. 2017",
     "Goodfellow": r"Goodfellow, Bengio and Courville|\*Deep Learning\*",
