@@ -46,12 +46,13 @@ class Quantity:
         name: The estimator.
         unit: The unit.
         preparation: How the data was prepared.
-        data: The ``[data]`` table, as JSON.
+        data: The fingerprint of the split, and where it was not kept the ``[data]`` table, as JSON.
         dim: Elements of one example.
         split: The split that the examples are from.
         meaning: What the number is.
         walks: Walks per example where the estimate is weighted and depends on them, else 0.
         examples: Number and seed of the examples where the figure has no error over them, else None.
+        table: The ``[data]`` table, as JSON, to say in which keys other data differs.
     """
 
     name: str
@@ -63,15 +64,18 @@ class Quantity:
     meaning: str
     walks: int
     examples: tuple[int, int] | None
+    table: str = attrs.field(eq=False)
 
     @classmethod
-    def of(cls, estimate: Estimate, data: Mapping[str, Any]) -> Quantity:
-        """The quantity of an estimate on the data of a recipe's table."""
+    def of(cls, figure: Figure, table: Mapping[str, Any]) -> Quantity:
+        """The quantity of a figure of a run whose recipe has this ``[data]`` table."""
+        estimate, described = figure.estimate, json.dumps(table, sort_keys=True, default=str)
         return cls(
             name=estimate.name,
             unit=estimate.unit,
             preparation=estimate.preparation,
-            data=json.dumps(data, sort_keys=True, default=str),
+            data=figure.data or described,
+            table=described,
             dim=estimate.dim,
             split=estimate.split,
             meaning=estimate.meaning,
@@ -145,9 +149,7 @@ def compare(runs: Sequence[RunRecord]) -> Comparison:
         raise RecipeError("compare takes two or more runs, each of them once")
     names = [place.name for place in places]
     names = names if len(set(names)) == len(names) else [str(run.path) for run in runs]
-    entries = _marked(
-        [Entry(run=i, figure=f, quantity=Quantity.of(f.estimate, r.recipe["data"])) for i, r in enumerate(runs) for f in r.figures]
-    )
+    entries = _marked([Entry(run=i, figure=f, quantity=Quantity.of(f, r.recipe["data"])) for i, r in enumerate(runs) for f in r.figures])
     surroundings = [attrs.asdict(attrs.evolve(run.environment, overrides=[], command=[])) for run in runs]
     return Comparison(
         runs=tuple(runs),
@@ -232,15 +234,19 @@ def _why(ones: Iterable[Quantity], others: Iterable[Quantity]) -> str:
     for field, why in WHY.items():
         values = [sorted({getattr(quantity, field) for quantity in side}, key=str) for side in (ones, others)]
         if not set(values[0]) & set(values[1]):
-            return f"{why} ({_apart(field, *values)})"
+            return f"{why} ({_apart_tables(ones, others) if field == 'data' else _apart(*values)})"
     return "no figure of one has the settings of a figure of the other"
 
 
-def _apart(field: str, ones: Sequence[Any], others: Sequence[Any]) -> str:
-    """The values of two runs, or of the data the keys in which they differ."""
-    if field == "data":
-        return ", ".join(f"data.{setting.key}" for setting in _differing([json.loads(ones[0]), json.loads(others[0])]))
+def _apart(ones: Sequence[Any], others: Sequence[Any]) -> str:
+    """The values of two runs."""
     return "; ".join(" and ".join(map(str, values)) for values in (ones, others))
+
+
+def _apart_tables(ones: Iterable[Quantity], others: Iterable[Quantity]) -> str:
+    """The keys in which the data of two runs differs; none where it lies at one place and has changed."""
+    tables = [json.loads(min(quantity.table for quantity in side)) for side in (ones, others)]
+    return ", ".join(f"data.{setting.key}" for setting in _differing(tables)) or "of the same settings, but other values"
 
 
 def _unranked(entries: Iterable[Entry]) -> list[str]:

@@ -26,16 +26,17 @@ def checked(estimate: Estimate) -> Estimate:
     return estimate
 
 
-def to_json(estimate: Estimate, weights: str, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def to_json(estimate: Estimate, weights: str, asked: Mapping[str, Any] | None = None, data: str | None = None) -> dict[str, Any]:
     """An estimate as it stands in ``evaluation.json``.
 
     Arguments:
         estimate: The estimate.
         weights: Which weights it is about, in words.
         asked: The table of the recipe that asked for it, every default written out, where it is known.
+        data: The fingerprint of the split, where it is known.
     """
-    record = attrs.asdict(estimate) | ({} if asked is None else {"asked": asked})
-    return {**record, "error": estimate.error, "bits_per_dim": estimate.bits_per_dim, "weights": weights}
+    known = {key: value for key, value in (("asked", asked), ("data", data)) if value is not None}
+    return {**attrs.asdict(estimate), **known, "error": estimate.error, "bits_per_dim": estimate.bits_per_dim, "weights": weights}
 
 
 def from_json(record: Mapping[str, Any]) -> Estimate:

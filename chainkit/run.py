@@ -231,9 +231,11 @@ class Run:
         )
         context = Context(data=self.data.summary, steps=self.chain.steps)
         unfinished, found = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions()), []
+        fingerprint = self.data.fingerprint(chosen.split)
         for part in table.estimators if estimators is None else estimators:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             found.append(unfinished.once(part, build_part(part, context)))
-            lead(partial(write_evaluation, self.directory.evaluation, [to_json(found[-1], self.weights, unstructure(part))]))
+            record = to_json(found[-1], self.weights, unstructure(part), fingerprint)
+            lead(partial(write_evaluation, self.directory.evaluation, [record]))
         unfinished.close()
         return found

@@ -55,10 +55,12 @@ class Figure:
     Arguments:
         estimate: The figure.
         weights: Which weights it is about, in words.
+        data: The fingerprint of the split, where it was kept.
     """
 
     estimate: Estimate
     weights: str
+    data: str | None = None
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -156,4 +158,5 @@ def _parsed(text: str, path: Path) -> Any:
 
 
 def _figures(path: Path) -> tuple[Figure, ...]:
-    return tuple(Figure(estimate=checked(from_json(record)), weights=str(record["weights"])) for record in read_evaluation(path))
+    records = read_evaluation(path)
+    return tuple(Figure(estimate=checked(from_json(one)), weights=str(one["weights"]), data=one.get("data")) for one in records)

@@ -117,7 +117,7 @@ def _figures(sweep: Sweep, point: Point) -> Iterator[tuple[Estimate, Quantity]]:
         return
     for figure in record.figures if record else ():
         if record is not None and figure.estimate.split == record.recipe["evaluate"]["split"]:
-            yield figure.estimate, Quantity.of(figure.estimate, record.recipe["data"])
+            yield figure.estimate, Quantity.of(figure, record.recipe["data"])
 
 
 def _swept(label: str, sweep: Sweep, found: Found) -> Swept:

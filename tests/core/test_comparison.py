@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -82,6 +83,29 @@ def test_data_of_another_law_is_refused_and_the_keys_are_named(kept, estimate):
     other = kept("other", estimate(20.0), recipe=text.replace("scale = 17", 'scale = 17\nnoise = 0.5\nlaw = { type = "swiss" }'))
     comparison = compare([read_record(kept("one", estimate(10.0))), read_record(other)])
     assert comparison.refusals == ("lower bound: one not ranked against other: they are of different data (data.law.type, data.noise)",)
+
+
+def with_fingerprint(run, data, **changes):
+    """A run whose figures know their data, with other settings of it."""
+    path = run / "evaluation.json"
+    path.write_text(json.dumps([{**figure, "data": data} for figure in json.loads(path.read_text())]))
+    text = (run / "resolved.toml").read_text()
+    for key, value in changes.items():
+        text = text.replace("scale = 17", f"scale = 17\n{key} = {json.dumps(value)}")
+    (run / "resolved.toml").write_text(text)
+    return read_record(run)
+
+
+def test_data_is_told_apart_by_its_values_where_they_are_known_and_not_by_where_it_lies(kept, estimate):
+    one = with_fingerprint(kept("one", estimate(10.0)), "f00d", root="/here")
+    same = with_fingerprint(kept("same", estimate(20.0)), "f00d", root="/there")
+    changed = with_fingerprint(kept("changed", estimate(30.0)), "beef", root="/here")
+    assert [mark for *_, mark in marks(compare([one, same]))] == ["", "best"]
+    assert compare([one, same]).settings[0].key == "data.root"
+    assert compare([one, changed]).refusals == (
+        "lower bound: one not ranked against changed: they are of different data (of the same settings, but other values)",
+    )
+    assert "(data.root)" in compare([same, changed]).refusals[0]
 
 
 def test_without_an_error_over_examples_only_the_same_examples_compare(against, estimate):
