@@ -811,7 +811,7 @@ device = "cpu"
 data = { type = "swiss-roll", n = 500 }
 process = { type = "diffusion-gaussian" }
 objective = { type = "diffusion-bound", steps = "one" }
-train = { batch_size = 5, epochs = 100000, optimizer = { type = "adam" } }
+train = { batch_size = 5, epochs = 100000, checkpoint_every = 100000, optimizer = { type = "adam" } }
 sample = { n = 3 }
 [chain]
 steps = 4
