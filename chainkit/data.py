@@ -7,7 +7,6 @@ how it scales, dequantises or binarises. That statement is stored with every num
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -28,9 +27,6 @@ SPLITS = ("train", "valid", "test")
 
 SUMMARY_ELEMENTS = 2**22
 """How many numbers are held at once while mean and variance are computed."""
-
-FINGERPRINT_ROWS = 1000
-"""How many examples are read at once while they are told from others."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -161,20 +157,6 @@ class Data:
         if name not in self.splits:
             raise DataError(f"{self.name} has no {name} split, only {', '.join(self.splits)}")
         return self.splits[name]
-
-    def fingerprint(self, split: str) -> str:
-        """A digest of the examples of a split, and of their labels where these condition the chain: equal for equal data, wherever it lies.
-
-        Arguments:
-            split: Name of the split.
-        """
-        content, digest = self.split(split), hashlib.blake2b(digest_size=16)
-        for part in (content.values, content.labels if self.classes is not None else None):
-            if part is not None:
-                digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
-                for rows in part.split(FINGERPRINT_ROWS):
-                    digest.update(rows.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
 
     def batch(self, split: str, index: Tensor, source: Source, device: torch.device | str = "cpu") -> Batch:
         """Prepared examples.

@@ -17,6 +17,7 @@ from chainkit.distributed import current, lead
 from chainkit.errors import RecipeError
 from chainkit.estimator import Estimate
 from chainkit.evaluation import to_json, write_evaluation
+from chainkit.fingerprint import fingerprint
 from chainkit.host import Host
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
@@ -231,11 +232,11 @@ class Run:
         )
         context = Context(data=self.data.summary, steps=self.chain.steps)
         unfinished, found = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions()), []
-        fingerprint = self.data.fingerprint(chosen.split)
+        told_by = fingerprint(self.data, chosen.split)
         for part in table.estimators if estimators is None else estimators:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             found.append(unfinished.once(part, build_part(part, context)))
-            record = to_json(found[-1], self.weights, unstructure(part), fingerprint)
+            record = to_json(found[-1], self.weights, unstructure(part), told_by)
             lead(partial(write_evaluation, self.directory.evaluation, [record]))
         unfinished.close()
         return found

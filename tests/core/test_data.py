@@ -189,30 +189,3 @@ def test_training_data_that_is_not_finite_is_refused_with_its_index(value):
     values[61, 1, 2] = value
     with pytest.raises(DataError, match=rf"tensors: train has {value} at index \[61, 1, 2\]"):
         _ = Data.of(values).summary
-
-
-def test_a_fingerprint_is_that_of_the_values_their_type_and_shape_and_of_labels_that_condition():
-    def fingerprint(values=VALUES, labels=None, classes=None):
-        return Data("d", {"train": Split(values=values, labels=labels)}, Unprepared(), classes).fingerprint("train")
-
-    labels = torch.arange(20) % 2
-    alike = [fingerprint(), fingerprint(VALUES.clone()), fingerprint(VALUES.T.contiguous().T), fingerprint(labels=labels)]
-    changed = VALUES.clone()
-    changed[19, 2] += 1
-    others = [
-        fingerprint(changed),
-        fingerprint(VALUES[:19]),
-        fingerprint(VALUES.view(20, 1, 3)),
-        fingerprint(VALUES.float()),
-        fingerprint(VALUES.flip(0)),
-        fingerprint(labels=labels, classes=2),
-        fingerprint(labels=1 - labels, classes=2),
-    ]
-    assert len(set(alike)) == 1
-    assert len({*alike, *others}) == 1 + len(others)
-
-
-def test_a_fingerprint_does_not_depend_on_how_many_examples_are_read_at_once(monkeypatch):
-    whole = noisy().fingerprint("test")
-    monkeypatch.setattr("chainkit.data.FINGERPRINT_ROWS", 2)
-    assert noisy().fingerprint("test") == whole
