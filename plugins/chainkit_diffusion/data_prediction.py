@@ -62,9 +62,9 @@ class DataPrediction(TransitionOperator):
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> GaussianKernel:
         shift, scale = (wide(head) for head in self.network(state, k, condition))
         table = self.process.table(state.device)
-        signal, share = pick(table.signal, k, shift), pick(table.from_origin, k, shift)
-        gain = self.spread / (signal.square() * self.spread + pick(table.noise_variance, k, shift))
-        variance = gain * pick(table.noise_variance, k, shift)
+        signal, noise, share = (pick(column, k, shift) for column in (table.signal, table.noise_variance, table.from_origin))
+        gain = self.spread / (signal.square() * self.spread + noise)
+        variance = gain * noise
         origin = self.mean + signal * gain * (state - signal * self.mean) + variance.sqrt() * shift
         return GaussianKernel(
             share * origin + pick(table.from_state, k, shift) * state,
