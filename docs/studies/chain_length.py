@@ -114,8 +114,9 @@ digits its bound is 71 nats, around the forward kernel 38, one training each.
 
 On MNIST 2 million evaluations are little, 1 to 40 passes over the data. Walkback and the diffusion draw strokes under noise at
 every length, the diffusion less with more steps. In walkback half of every state is the one before it (alpha = 0.5 in eq. 12),
-whose noise the network has to take away, which may be why. With 8 steps, one training each: layers of 1024 units and twice the evaluations gave 77, or 71 with the ratio of sqrt(2); with alpha = 1 its walks
-forget the example at the first step, and it learns the mean image (131).
+whose noise the network has to take away, which may be why. With 8 steps, one training each: layers of 1024 units and twice the
+evaluations gave 77, or 71 with the ratio of sqrt(2); with alpha = 1 its walks forget the example at the first step, and it learns
+the mean image (131).
 """
 
 
