@@ -45,7 +45,7 @@ def record(run: Path) -> dict[str, Any]:
     """
     environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    validated = [line for line in lines if any(key.startswith("valid ") for key in line)]
+    trained, validated = ([line for line in lines if any(key.startswith("valid ") for key in line) is at] for at in (False, True))
     started, ended = (run / "resolved.toml").stat().st_mtime, (run / "final" / "manifest.json").stat().st_mtime
     return {
         "recipe": tomllib.loads((run / "resolved.toml").read_text(encoding="utf-8")),
@@ -53,7 +53,7 @@ def record(run: Path) -> dict[str, Any]:
             key: environment[key] for key in ("chainkit", "torch", "python", "platform", "device", "threads", "overrides", "git")
         },
         "minutes": round((ended - started) / 60, 1),
-        "curve": [*lines[:: max(1, len(lines) // 20)], *validated],
+        "curve": [*trained[:: max(1, len(trained) // 20)], *validated],
         "figures": json.loads((run / "evaluation.json").read_text(encoding="utf-8")),
     }
 

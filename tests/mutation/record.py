@@ -1,7 +1,7 @@
 """What the mutation test found, kept: ``docs/records/mutation/verdicts.json`` and the page beside it.
 
-A survivor is either explained in ``survivors.toml`` (the change has no effect, or none that a test
-should look for) or missing a test.
+A survivor is either explained in ``survivors.toml`` (the line is part of no formula, or the change has no
+effect that a test should look for) or missing a test.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ time; a mutant is killed when a test fails. What is left alone is said in `tests
 """
 
 
-def reasons() -> dict[str, str]:
-    """Why mutants may survive, by the mutant's key."""
-    table = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))
-    return {key: entry["reason"] for entry in table.get("survivor", []) for key in entry["mutants"]}
+def reasons() -> dict[str, dict[str, Any]]:
+    """Why mutants may survive, by the mutant's key: ``reason``, and whether the line is part of a ``formula``."""
+    table = tomllib.loads((HERE / "survivors.toml").read_text(encoding="utf-8"))["survivor"]
+    return {key: {"reason": entry["reason"], "formula": entry.get("formula", True)} for entry in table for key in entry["mutants"]}
 
 
 def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]], untried: Mapping[str, int]) -> None:
@@ -53,7 +53,7 @@ def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]], untried: Map
         "environment": {"torch": torch.__version__, "python": platform.python_version()},
         "files": {path: {"mutants": tried[path], "killed": killed[path]} for path in sorted(tried)},
         "survivors": [
-            {"mutant": v["key"], "line": v["line"], "reason": why.get(v["key"], "")}
+            {"mutant": v["key"], "line": v["line"], **why.get(v["key"], {"reason": "", "formula": True})}
             for v in sorted(verdicts, key=lambda v: (v["path"], v["line"]))
             if not v["killed"]
         ],
@@ -64,11 +64,13 @@ def write_record(root: Path, verdicts: Iterable[Mapping[str, Any]], untried: Map
 
 def page(record: Mapping[str, Any]) -> str:
     """The page of a record."""
-    killed, every, explained = record["killed"], record["mutants"], sum(bool(survivor["reason"]) for survivor in record["survivors"])
+    killed, every = record["killed"], record["mutants"]
+    outside = sum(not survivor["formula"] for survivor in record["survivors"])
+    alike = sum(bool(survivor["reason"]) for survivor in record["survivors"]) - outside
     lines = [
-        f"{killed} of {every} killed, {killed / every:.1%}. {explained} survivors change nothing that a test should see, each for the",
-        f"reason that stands beside it; of the {every - explained} others {killed / (every - explained):.1%} are killed."
-        f" {record['minutes']} minutes of one processor.",
+        f"{killed} of {every} killed, {killed / every:.1%}. {outside} of the survivors stand in no formula (sizes of blocks, seeds, when to",
+        f"warn); without them {killed / (every - outside):.1%} are killed. {alike} more change nothing that a test should see: of what is left,",
+        f"{killed / (every - outside - alike):.1%}. The reason stands beside each. {record['minutes']} minutes of one processor.",
         "",
     ]
     if record["untried"]:
