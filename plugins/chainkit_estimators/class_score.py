@@ -21,7 +21,7 @@ from chainkit.data import Examples
 from chainkit_estimators.figures import jackknife_error, labels
 from chainkit_estimators.reader import Training, accuracy, reader
 from chainkit_estimators.sample_configs import ClassScoreConfig
-from chainkit_estimators.samples import draw
+from chainkit_estimators.samples import READ, Last, draw, ending
 
 GROUPS = 20
 
@@ -44,24 +44,30 @@ class ClassScore(Estimator):
     Arguments:
         samples: Number of samples, at least 20.
         steps: Number of sampling steps; None is the trained K.
+        last: Whether the last step is a ``draw``, as all before it, or its ``mean`` is taken.
     """
 
     samples: int = 1000
     steps: int | None = None
+    last: Last = "draw"
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Trains the classifier, and has it read samples.
 
         Raises:
-            DataError: The data has no labels.
+            DataError: The data has no labels, or the last step no mean that is asked for.
         """
         network = reader(examples, Training())
-        predicted = network(draw(chain, examples, self.samples, self.steps)).double().softmax(1)
-        held_out = torch.cat([network(batch.origin).double().softmax(1) for batch in examples.batches(1000)])
+        samples = draw(chain, examples, self.samples, self.steps, self.last)
+        predicted, held_out = (
+            torch.cat([network(states).double().softmax(1) for states in parts])
+            for parts in (samples.split(READ), (batch.origin for batch in examples.batches(READ)))
+        )
         right = accuracy(network, examples)
         return Estimate(
             name="class score",
-            meaning=f"Inception-like score of a classifier that is right on {right:.1%} of held-out data; {predicted.shape[1]} is best",
+            meaning=f"Inception-like score of {ending(self.last)} by a classifier that is right on {right:.1%} of held-out data;"
+            f" {predicted.shape[1]} is best",
             value=class_score(predicted),
             unit=f"of {predicted.shape[1]}",
             error_examples=error_of_score(predicted),
@@ -74,4 +80,4 @@ class ClassScore(Estimator):
 
 def build(config: ClassScoreConfig, context: Context) -> ClassScore:
     """The estimator that a recipe describes."""
-    return ClassScore(samples=config.samples, steps=config.steps)
+    return ClassScore(samples=config.samples, steps=config.steps, last=config.last)

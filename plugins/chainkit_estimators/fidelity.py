@@ -23,7 +23,7 @@ from chainkit.errors import DataError
 from chainkit.packages import imported
 from chainkit_estimators.figures import labels
 from chainkit_estimators.sample_configs import FidelityConfig
-from chainkit_estimators.samples import draw
+from chainkit_estimators.samples import READ, Last, draw, ending
 
 INCEPTION = "inception-v3-compat"
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -97,6 +97,7 @@ class Fidelity(Estimator):
         package: torch-fidelity.
         samples: Number of samples, at least 2.
         steps: Number of sampling steps; None is the trained K.
+        last: Whether the last step is a ``draw``, as all before it, or its ``mean`` is taken.
         extractor: Name of the feature extractor, one that is registered with the package.
         weights: Its weights; None where it needs none.
     """
@@ -104,6 +105,7 @@ class Fidelity(Estimator):
     package: ModuleType
     samples: int = 1000
     steps: int | None = None
+    last: Last = "draw"
     extractor: str = INCEPTION
     weights: Path | None = None
 
@@ -111,17 +113,18 @@ class Fidelity(Estimator):
         """Draws samples and compares them.
 
         Raises:
-            DataError: The data has neither 1 nor 3 channels.
+            DataError: The data has neither 1 nor 3 channels, or the last step no mean that is asked for.
         """
         training = examples.data.examples("train", self.samples, seed=examples.seed, device=examples.device)
-        data, near = (torch.cat([batch.origin for batch in one.batches(1000)]) for one in (examples, training))
+        data, near = (torch.cat([batch.origin for batch in one.batches(READ)]) for one in (examples, training))
         low, high = value_range(data)
         held_out = images(data, low, high)
-        drawn = draw(chain, examples, self.samples, self.steps)
+        drawn = draw(chain, examples, self.samples, self.steps, self.last)
         found, nearby = (self._metrics(images(states, low, high), held_out, examples) for states in (drawn, near))
         return Estimate(
             name="FID",
-            meaning=f"Fréchet distance to {len(examples)} held-out examples on the features of {self.extractor}; 0 is best",
+            meaning=f"Fréchet distance of {ending(self.last)} to {len(examples)} held-out examples on the features of {self.extractor};"
+            " 0 is best",
             value=found["frechet_inception_distance"],
             unit="squared units of the features",
             likelihood=False,
@@ -162,4 +165,6 @@ def build(config: FidelityConfig, context: Context) -> Fidelity:
     """
     package = imported("torch_fidelity", "pip install chainkit[fidelity]")
     weights = weights_file(config.weights) if config.weights or config.extractor == INCEPTION else None
-    return Fidelity(package=package, samples=config.samples, steps=config.steps, extractor=config.extractor, weights=weights)
+    return Fidelity(
+        package=package, samples=config.samples, steps=config.steps, last=config.last, extractor=config.extractor, weights=weights
+    )

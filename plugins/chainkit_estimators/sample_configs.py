@@ -124,10 +124,13 @@ class ClassScoreConfig:
     Arguments:
         samples: Number of samples, 20 or more.
         steps: Number of sampling steps; left out, the trained K.
+        last: Whether the last step of a sample is a ``draw``, as all before it, or its ``mean`` is taken, as
+            published figures often do: without the noise of that step.
     """
 
     samples: int = field(default=1000, validator=at_least(20))
     steps: int | None = field(default=None, validator=at_least(1))
+    last: Literal["draw", "mean"] = "draw"
 
 
 @attrs.frozen(kw_only=True)
@@ -137,6 +140,8 @@ class FidelityConfig:
     Arguments:
         samples: Number of samples, 2 or more; published figures have 50 000 against all training examples.
         steps: Number of sampling steps; left out, the trained K.
+        last: Whether the last step of a sample is a ``draw``, as all before it, or its ``mean`` is taken, as
+            published figures often do: without the noise of that step.
         extractor: Name of the feature extractor, one that torch-fidelity knows or that was
             registered with it.
         weights: File with the weights of Inception; left out, where torch keeps what it downloads. Nothing is downloaded.
@@ -144,5 +149,6 @@ class FidelityConfig:
 
     samples: int = field(default=1000, validator=at_least(2))
     steps: int | None = field(default=None, validator=at_least(1))
+    last: Literal["draw", "mean"] = "draw"
     extractor: str = "inception-v3-compat"
     weights: str | None = None

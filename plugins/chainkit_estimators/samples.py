@@ -56,6 +56,11 @@ def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None, las
     return samples
 
 
+def ending(last: Last) -> str:
+    """What samples are called that end so."""
+    return "samples" if last == "draw" else "samples ending in a mean"
+
+
 def _require_finite(vectors: Tensor, name: str) -> None:
     broken = len(vectors) - int(vectors.flatten(1).isfinite().all(1).sum())
     if broken:
@@ -119,7 +124,7 @@ class Sampling:
     def words(self) -> str:
         """What the features are, and of what."""
         features = "pixels" if self.features == "pixels" else "features of a small classifier"
-        return features if self.last == "draw" else f"{features}, samples ending in a mean"
+        return features if self.last == "draw" else f"{features}, {ending(self.last)}"
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -68,9 +68,9 @@ def page(record: Mapping[str, Any]) -> str:
     outside = sum(not survivor["formula"] for survivor in record["survivors"])
     alike = sum(bool(survivor["reason"]) for survivor in record["survivors"]) - outside
     lines = [
-        f"{killed} of {every} killed, {killed / every:.1%}. {outside} of the survivors stand in no formula (sizes of blocks, seeds, when to",
-        f"warn); without them {killed / (every - outside):.1%} are killed. {alike} more change nothing that a test should see: of what is left,",
-        f"{killed / (every - outside - alike):.1%}. The reason stands beside each. {record['minutes']} minutes of one processor.",
+        f"{killed} of {every} killed, {killed / every:.1%}. {outside} of the survivors stand in no formula (sizes of blocks, seeds,",
+        f"when to warn): without them {killed / (every - outside):.1%}. {alike} more change nothing that a test should see: of what",
+        f"is left {killed / (every - outside - alike):.1%}. The reason stands beside each. {record['minutes']} minutes of one processor.",
         "",
     ]
     if record["untried"]:

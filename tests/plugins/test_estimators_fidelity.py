@@ -89,6 +89,15 @@ def test_the_figures_are_those_of_the_same_features(chain, examples, extractor):
     assert found.unit == "squared units of the features"
 
 
+def test_samples_that_end_in_a_mean_are_all_of_one_grey_here(chain, examples, extractor):
+    found = build(FidelityConfig(samples=50, extractor=extractor, last="mean"), Context()).estimate(chain, NoWalk(), examples)
+    held_out = six(torch.cat([batch.origin for batch in examples.batches(50)]))
+    grey = six(torch.full((50, *SHAPE), 0.4))
+    assert found.value == pytest.approx(frechet_distance(fitted(grey), fitted(held_out)), rel=1e-4)
+    assert found.beside["Inception score"] == pytest.approx(1, abs=1e-6)
+    assert "of samples ending in a mean to 40" in found.meaning
+
+
 def test_an_absent_package_is_said_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(MissingPackage, match=r"torch_fidelity cannot be imported .*: pip install chainkit\[fidelity\]"):

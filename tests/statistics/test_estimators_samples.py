@@ -380,6 +380,9 @@ def test_samples_of_both_classes_score_as_held_out_data_does_and_samples_of_one_
     assert both.value == pytest.approx(both.beside["held-out data"], abs=5 * both.error)
     assert one.value < 1.1 < both.value
     assert both.beside["accuracy"] > 0.9
+    ending = estimated(ClassScore(samples=400, last="mean"), chain(3.0))
+    assert ending.value == pytest.approx(1, abs=1e-6)  # all samples at one point
+    assert "of samples ending in a mean" in ending.meaning
 
 
 def test_features_of_the_classifier_need_labels_and_are_those_of_its_hidden_layer():
