@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import torch
@@ -22,6 +22,10 @@ from chainkit.errors import DataError
 from chainkit.journal import Journal
 from chainkit.preparation import Preparation, Unprepared
 from chainkit.random import Rows, Source, seeded
+
+Law: TypeAlias = Callable[[Tensor, Any], Tensor]
+"""From examples x [B, *shape] in model units, and what each is conditioned on (None where nothing is), to log p(x | condition):
+float64 [B], in nats, of a density or a mass."""
 
 SPLITS = ("train", "valid", "test")
 
@@ -79,8 +83,8 @@ class Data:
         splits: ``train``, and where they exist ``valid`` and ``test``; none of them empty.
         preparation: How raw values become model units.
         classes: Number of classes if labels condition the chain, else None.
-        log_density: Where the law of the prepared examples is known, their log density (or log
-            mass) under it: from [B, *shape] in model units, float64 [B] in nats.
+        log_density: The law of the prepared examples, given their labels where these condition the chain;
+            None where it is not known.
 
     Raises:
         DataError: A split is empty or of another shape, or labels are wanted and absent or no classes.
@@ -92,7 +96,7 @@ class Data:
         splits: Mapping[str, Split],
         preparation: Preparation,
         classes: int | None = None,
-        log_density: Callable[[Tensor], Tensor] | None = None,
+        log_density: Law | None = None,
     ) -> None:
         for split, content in splits.items():
             if not len(content):

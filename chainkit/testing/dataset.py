@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from chainkit.batch import Batch
 from chainkit.capabilities import BinaryStates, RealStates
-from chainkit.data import SPLITS, Data
+from chainkit.data import SPLITS, Data, Law
 from chainkit.random import Rows, seeded
 from chainkit.testing.expect import expect, expect_tensor, expect_type
 
@@ -55,7 +53,7 @@ def _check_split(data: Data, split: str, seed: int, where: str) -> None:
     expect(torch.equal(batch.origin[-1:], alone), where, "an example that does not depend on its batch-mates", "one that does")
     _check_values(data, batch.origin, where)
     if data.log_density is not None:
-        _check_law(data.log_density, batch.origin, where)
+        _check_law(data.log_density, batch, where)
     if data.classes is not None:
         _check_labels(batch.condition, len(rows), data.classes, where)
 
@@ -67,11 +65,13 @@ def _check_values(data: Data, values: Tensor, where: str) -> None:
         expect(bool(((values == 0) | (values == 1)).all()), where, "zeros and ones", values.unique()[:5].tolist())
 
 
-def _check_law(log_density: Callable[[Tensor], Tensor], values: Tensor, where: str) -> None:
-    found = log_density(values)
+def _check_law(log_density: Law, batch: Batch, where: str) -> None:
+    values, condition = batch.origin, batch.condition
+    found = log_density(values, condition)
     expect_tensor(found, (len(values),), f"{where}, log_density")
     expect(found.dtype == torch.float64, f"{where}, log_density", "float64", found.dtype)
-    expect(torch.allclose(found[-1:], log_density(values[-1:])), f"{where}, log_density", "rows that do not depend on each other", found)
+    alone = log_density(values[-1:], None if condition is None else condition[-1:])
+    expect(torch.allclose(found[-1:], alone), f"{where}, log_density", "rows that do not depend on each other", found)
 
 
 def _check_labels(labels: object, rows: int, classes: int, where: str) -> None:

@@ -221,17 +221,19 @@ def tiny_data(shape: Sequence[int] = (2,), *, binary: bool = False, conditional:
     return Data("tiny", {name: split(48) for name in SPLITS}, Unprepared(binary), classes, law)
 
 
-def tiny_log_density(values: Tensor) -> Tensor:
-    r"""The log density of real :func:`tiny_data`, float64 [B], in nats.
+def tiny_log_density(values: Tensor, condition: Tensor | None = None) -> Tensor:
+    r"""The log density of real :func:`tiny_data`, given its class where the class conditions the chain: float64 [B], in nats.
 
     .. math:: x = \mathrm{sigmoid}(y), \quad y \sim \tfrac13 \sum_{c=0}^{2} N\left(\tfrac c2 1, \tfrac14 (I + 1 1^\top)\right),
         \quad \log p(x) = \log p(y) - \sum_i \log x_i (1 - x_i)
 
     Arguments:
         values: x, [B, *shape], in (0, 1).
+        condition: c, a LongTensor [B], or None.
     """
     x = values.double().flatten(1)
     covariance = (torch.eye(x.shape[1], dtype=x.dtype, device=x.device) + 1) / 4
     centres = torch.arange(CLASSES, dtype=x.dtype, device=x.device)[:, None].expand(-1, x.shape[1]) / 2
     each = MultivariateNormal(centres, covariance).log_prob(x.logit()[:, None])
-    return each.logsumexp(1) - math.log(CLASSES) - (x * (1 - x)).log().sum(1)
+    whole = each.logsumexp(1) - math.log(CLASSES) if condition is None else each.gather(1, condition[:, None])[:, 0]
+    return whole - (x * (1 - x)).log().sum(1)

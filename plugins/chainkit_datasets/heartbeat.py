@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,10 +24,12 @@ def build_heartbeat(config: HeartbeatConfig, context: Context) -> Data:
         phase = integers(0, config.period - 1, n, "cpu", source)
         return Split(values=(bins == phase[:, None]).to(torch.uint8), labels=phase)
 
-    def log_mass(sequences: Tensor) -> Tensor:
-        beats = torch.arange(config.period, device=sequences.device)[:, None] == bins.to(sequences.device)
-        beating = (sequences[:, None] == beats).all(2).any(1)
-        return torch.where(beating, -math.log(config.period), -math.inf).double()
+    def log_mass(sequences: Tensor, condition: Any) -> Tensor:
+        phases = torch.arange(config.period, device=sequences.device)
+        beating = (sequences[:, None] == (phases[:, None] == bins.to(sequences.device))).all(2)
+        if config.labels:
+            return torch.where(beating[phases == condition[:, None]], 0.0, -math.inf).double()
+        return torch.where(beating.any(1), -math.log(config.period), -math.inf).double()
 
     classes = config.period if config.labels else None
     return Data("heartbeat", draw_splits("heartbeat", config, draw), Given("zeros and ones", binary=True), classes, log_mass)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from chainkit.component import Context
-from chainkit.data import Data, Split
+from chainkit.data import Data, Law, Split
 from chainkit.random import integers, normal, uniform
 from chainkit_datasets.configs import CircleConfig, DrawnConfig, GridConfig, SpiralConfig, SwissRollConfig
 from chainkit_datasets.drawn import draw_splits
@@ -73,14 +73,18 @@ def _curve(
     return Data(name, draw_splits(name, config, draw), Given(words), log_density=_law(lambda: along(curve, noise), noise, unit))
 
 
-def _law(centres: Callable[[], Tensor], noise: float, unit: Unit = ORIGINAL) -> Callable[[Tensor], Tensor] | None:
+def _law(centres: Callable[[], Tensor], noise: float, unit: Unit = ORIGINAL) -> Law | None:
     """The log density of points that were shifted and scaled; None without noise, where there is none."""
     if not noise:
         return None
     mean, scale = unit
     found = functools.cache(centres)
     volume = float(scale.log().sum())
-    return lambda points: log_density(points.double() * scale.to(points.device) + mean.to(points.device), found(), noise) + volume
+
+    def law(points: Tensor, condition: Any) -> Tensor:
+        return log_density(points.double() * scale.to(points.device) + mean.to(points.device), found(), noise) + volume
+
+    return law
 
 
 def build_swiss_roll(config: SwissRollConfig, context: Context) -> Data:
@@ -128,5 +132,9 @@ def build_grid(config: GridConfig, context: Context) -> Data:
         label = integers(0, 8, n, "cpu", source)
         return Split(values=_noisy(_centre(label), config.noise, source).float(), labels=label)
 
-    classes, law = 9 if config.labels else None, _law(lambda: _centre(torch.arange(9)), config.noise)
-    return Data("grid-3x3", draw_splits("grid-3x3", config, draw), Given("as it is"), classes, law)
+    def given_the_label(points: Tensor, label: Tensor) -> Tensor:
+        return log_density(points - _centre(label), torch.zeros(1, 2, dtype=torch.float64), config.noise)
+
+    whole = _law(lambda: _centre(torch.arange(9)), config.noise)
+    law = given_the_label if config.labels and config.noise else whole
+    return Data("grid-3x3", draw_splits("grid-3x3", config, draw), Given("as it is"), 9 if config.labels else None, law)

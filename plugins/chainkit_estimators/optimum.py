@@ -1,4 +1,4 @@
-r"""The optimum: log p(x) under the law that the data was drawn from.
+r"""The optimum: log p(x) under the law that the data was drawn from, given its label where the chain is given it.
 
 .. math:: E_x[\log p_{\mathrm{data}}(x)] \ge E_x[\log p(x)] \quad\text{for every model p}
 
@@ -36,7 +36,7 @@ class Optimum(Estimator):
         log_density = examples.data.log_density
         if log_density is None:
             raise TypeError(f"the law of {examples.data.name} is not known, and so neither is the optimum")
-        each = torch.cat([log_density(batch.origin) for batch in examples.batches(self.max_rows)])
+        each = torch.cat([log_density(batch.origin, batch.condition) for batch in examples.batches(self.max_rows)])
         return Estimate(
             name="optimum",
             meaning="log p(x) under the law that the data was drawn from, which no model exceeds in expectation",

@@ -190,7 +190,7 @@ def test_the_optimum_is_the_mean_log_density_of_the_data():
     values = gaussian(500)
     law = Gaussian(torch.full((500, 4), 2.0).double(), torch.arange(1.0, 5).double().square())
     split = {"train": Split(values=values), "test": Split(values=values[:100])}
-    data = Data("known", split, Unprepared(), log_density=lambda x: Gaussian(law.mean[: len(x)], law.variance).log_prob(x))
+    data = Data("known", split, Unprepared(), log_density=lambda x, _: Gaussian(law.mean[: len(x)], law.variance).log_prob(x))
     estimate = Optimum(max_rows=30).estimate(chain(), Ending(), data.examples("test"))
     each = law.log_prob(values.double())[:100]
     assert estimate.value == pytest.approx(each.mean().item())
