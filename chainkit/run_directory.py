@@ -40,9 +40,25 @@ _UNFINISHED = {LOCK, "recipe.toml", "environment.json", ".recipe.toml.tmp", ".en
 
 
 def fresh_path(root: Path, name: str) -> Path:
-    """``root/name``, or the first of ``root/name-2``, ``root/name-3``, ... that does not exist."""
+    """Makes the folder ``root/name``, or the first of ``root/name-2``, ... that does not exist: no other process gets the same.
+
+    Arguments:
+        root: Where it is made; made too, if it does not exist.
+        name: What it is called, if that is free.
+
+    Raises:
+        OSError: The disk is full or not writable.
+    """
     candidates = (root / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in candidates if not path.exists())
+    return next(path for path in candidates if _made(path))
+
+
+def _made(path: Path) -> bool:
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 class RunDirectory:

@@ -24,7 +24,7 @@ from chainkit.recipe import read_recipe, resolved_text
 from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
 from chainkit.run import Run
-from chainkit.run_directory import RunDirectory, describe_environment
+from chainkit.run_directory import RunDirectory, describe_environment, fresh_path
 from chainkit.saving import conclude, restore, save_checkpoint, start_from
 from chainkit.sharing import poll_together, require_same, require_shareable
 from chainkit.training import module_tensors
@@ -33,12 +33,12 @@ from chainkit.unfinished import estimated
 LOG_EVERY = 50
 
 
-def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Run:
+def new_run(recipe: Path, path: Path | None, host: Host, *, overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Run:
     """Makes the directory of a new run and builds it.
 
     Arguments:
         recipe: The recipe's file.
-        path: The run directory to be.
+        path: The run directory to be; ``runs/NAME`` of the recipe's file, numbered, if None.
         host: The loaded plugins.
         overrides: ``key=value`` settings that replace those of the recipe.
         reporter: Who is told how it goes.
@@ -53,7 +53,8 @@ def new_run(recipe: Path, path: Path, host: Host, *, overrides: Sequence[str] = 
 
         def make() -> RunDirectory:
             environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
-            return stack.enter_context(RunDirectory.making(path, given, resolved, environment))
+            folder = path or fresh_path(Path("runs"), recipe.stem)
+            return stack.enter_context(RunDirectory.making(folder, given, resolved, environment))
 
         run = prepare_run(lead(make), host, reporter)
         if (start := run.recipe.train.start) is not None:

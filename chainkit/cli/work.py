@@ -28,7 +28,7 @@ from chainkit.recipe.override import read_value
 from chainkit.recipe.read import read_part
 from chainkit.reporting import Reporter, Silent
 from chainkit.run import Run
-from chainkit.run_directory import RunDirectory, fresh_path
+from chainkit.run_directory import RunDirectory
 from chainkit.session import Session, new_run
 
 
@@ -50,8 +50,7 @@ def start(host: Host, recipe: Path, out: Path | None, overrides: Sequence[str], 
         as_json: Whether to print figures as JSON.
     """
     with _computing() as reporter:
-        path = out or lead(lambda: fresh_path(Path("runs"), recipe.stem))
-        _complete(new_run(recipe, path, host, overrides=overrides, reporter=reporter), as_json)
+        _complete(new_run(recipe, out, host, overrides=overrides, reporter=reporter), as_json)
 
 
 def resume(host: Host, path: Path, device: str | None, as_json: bool) -> None:

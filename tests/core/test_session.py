@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Barrier
 
 import attrs
 import pytest
@@ -27,7 +29,7 @@ from chainkit.host import load_plugins
 from chainkit.interrupt import ending_on_signals, handling_signals, poll
 from chainkit.opening import prepare_run
 from chainkit.reporting import Reporter
-from chainkit.run_directory import RunDirectory
+from chainkit.run_directory import RunDirectory, fresh_path
 from chainkit.session import Session, new_run
 from chainkit.testing import TINY_RECIPE, TinyParts
 from chainkit.testing.parts import TinyEstimator
@@ -781,6 +783,25 @@ def test_a_run_is_made_by_one_process(tmp_path):
             pass
         directory.resolved.write_text("")
         assert {file.name for file in directory.path.iterdir()} == before
+
+
+def test_runs_that_begin_together_get_directories_of_their_own(tmp_path):
+    together = Barrier(4)
+
+    def make(number):
+        together.wait(timeout=60)
+        with RunDirectory.making(fresh_path(tmp_path / "runs", "walk"), str(number), "", {}) as directory:
+            return directory.path.name
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(make, range(4))) == ["walk", "walk-2", "walk-3", "walk-4"]
+
+
+def test_a_run_without_a_directory_gets_the_next_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("walk.toml").write_text(METHODS["diffusion"])
+    made = [new_run(Path("walk.toml"), None, plugins_with(), reporter=Watcher()) for _ in range(2)]
+    assert [str(run.path) for run in made] == ["runs/walk", "runs/walk-2"]
 
 
 def test_a_lock_that_went_with_its_directory_holds_nothing(begin, monkeypatch):
