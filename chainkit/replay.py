@@ -103,7 +103,11 @@ class Recorder:
 
     @contextmanager
     def recording(self) -> Iterator[list[Evaluation]]:
-        """Keeps every evaluation made inside; gives the list that they are added to."""
+        """Keeps every evaluation made inside, without a graph; gives the list that they are added to.
+
+        Raises:
+            NotReplayable: The operator takes a gradient of a layer itself, which would be that of what is kept.
+        """
         evaluations: list[Evaluation] = []
 
         def opened(forward: Callable[..., Any], state: State, *others: Any, **named: Any) -> Any:
@@ -111,6 +115,8 @@ class Recorder:
             return forward(state, *others, **named)
 
         def kept(forward: Callable[..., Tensor], module: nn.Module, values: Tensor) -> Tensor:
+            if torch.is_grad_enabled():  # within torch.no_grad: a layer that is played back is differentiable once only
+                raise NotReplayable(f"the operator takes a gradient of its {type(module).__name__} itself")
             output = forward(values)
             evaluations[-1].layers.append(Layer(module, output, output._version, values if self.comparing else None))
             return output

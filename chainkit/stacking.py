@@ -148,6 +148,16 @@ def why_not_stacked(model: Model, batch: Batch, source: Source) -> str | None:
         batch: Examples to try it with.
         source: Where the random numbers come from.
     """
+    before = [(name, buffer, buffer.clone()) for name, buffer in model.named_buffers()]
+    why = _why_not_together(model, batch, source)
+    moved = [name for name, buffer, kept in before if not torch.equal(model.get_buffer(name), kept)]
+    for name, buffer, kept in before:
+        owner, _, key = name.rpartition(".")
+        setattr(model.get_submodule(owner), key, buffer.copy_(kept))
+    return f"{moved[0]} changes with every evaluation" if why is None and moved else why
+
+
+def _why_not_together(model: Model, batch: Batch, source: Source) -> str | None:
     try:
         stacked = Stacked(model, comparing=True)
         with frozen_statistics(model):

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from chainkit import Batch, Chain, LocalObjective, Network, stacking
 from chainkit.build import Model
+from chainkit.kernel import GaussianKernel
+from chainkit.operator import TransitionOperator
 from chainkit.random import seeded
 from chainkit.replay import NotReplayable, Recorder
 from chainkit.stacking import Stacked, why_not_stacked
@@ -200,6 +202,62 @@ def test_a_network_that_differs_only_in_a_later_chunk_is_found_out(monkeypatch):
     assert 2 <= len(drawn) < STEPS
     first.together(drawn, examples)
     assert "same layers" in why_not_stacked(model, examples, seeded("cpu", 3))
+
+
+class EnergyGradient(TransitionOperator):
+    """p(s_{k-1} | s_k) = N(s_k - dE/ds_k / 10, 1 / 10): its network is differentiated within every evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.energy = nn.Sequential(nn.Linear(7, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, state, k, condition=None):
+        training = torch.is_grad_enabled()
+        with torch.enable_grad():
+            at = state.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.energy(at).sum(), at, create_graph=training)
+        return GaussianKernel(state - 0.1 * slope, torch.tensor(0.1).double())
+
+
+def energies():
+    prior = GaussianPrior(torch.zeros(7), torch.ones(7))
+    return Model(Chain(prior, EnergyGradient(), STEPS), HeatedProcess(), Walkback()).double()
+
+
+def test_an_operator_that_differentiates_itself_is_found_out():
+    torch.manual_seed(0)
+    assert why_not_stacked(energies(), batch((7,)), seeded("cpu", 3)) == "the operator takes a gradient of its Linear itself"
+
+
+def test_an_operator_that_differentiates_itself_is_trained_one_step_at_a_time(make_trainer, points):
+    torch.manual_seed(0)
+    trainer = make_trainer(energies(), points(32, 7, torch.float64), epochs=1, batch_size=16)
+    assert len(list(trainer.epoch_updates())) == 2
+    assert "takes a gradient" in trainer.one_by_one
+
+
+class Counting(nn.Module):
+    """Counts its evaluations: written in place, or by a new tensor."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.in_place = in_place
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, values):
+        self.seen = self.seen.add_(1) if self.in_place else self.seen + 1
+        return values
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_buffers_that_every_evaluation_changes_are_found_out_and_put_back(in_place):
+    torch.manual_seed(0)
+    model = infusion(Odd(Counting(in_place)), (7,)).train()
+    before = dict(model.named_buffers())
+    why = why_not_stacked(model, batch((7,)), seeded("cpu", 3))
+    assert why == "chain.operator.network.between.seen changes with every evaluation"
+    assert float(model.chain.operator.network.between.seen) == 0
+    assert all(buffer is before[name] for name, buffer in model.named_buffers())
 
 
 def test_chunks_are_bounded_by_their_states_too(monkeypatch):
