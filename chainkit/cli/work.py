@@ -24,6 +24,7 @@ from chainkit.files import write_file
 from chainkit.host import Host
 from chainkit.interrupt import handling_signals
 from chainkit.opening import open_run, prepare_run
+from chainkit.recipe import Recipe, check_recipe
 from chainkit.recipe.override import read_value
 from chainkit.recipe.read import read_part
 from chainkit.reporting import Reporter, Silent
@@ -135,6 +136,7 @@ def evaluate(host: Host, path: Path, asked: Asked, device: str | None, as_json: 
     with _computing() as reporter:
         run = open_run(path, host=host, reporter=reporter, device=device)
         estimators = [with_settings(part, asked.settings) for part in _estimators(run, asked.estimators)]
+        _require_fitting(run.recipe, estimators)
         with run.held():
             figures = run.evaluate(estimators, split=asked.split, examples=asked.examples, seed=asked.seed)
             run.tell("chainkit_estimates", estimates=figures)
@@ -153,6 +155,12 @@ def _estimators(run: Run, asked: Sequence[str]) -> list[Part]:
     given = run.recipe.evaluate.estimators
     own = {part.name: part for part in given}
     return [own.get(text) or _estimator(run.host, text) for text in asked] if asked else list(given)
+
+
+def _require_fitting(recipe: Recipe, estimators: list[Part]) -> None:
+    """Refuses estimators that need what the parts of the run's recipe do not give."""
+    if problems := check_recipe(attrs.evolve(recipe, evaluate=attrs.evolve(recipe.evaluate, estimators=estimators))):
+        raise RecipeError(*problems)
 
 
 def _estimator(host: Host, text: str) -> Part:

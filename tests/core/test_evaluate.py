@@ -110,6 +110,15 @@ def test_an_estimator_that_cannot_be_used_is_said(path, capsys, estimator, said)
     assert "Traceback" not in output.err
 
 
+@pytest.mark.parametrize("estimator", ["raise", "ais", "bidirectional", "enumerated", '{ type = "isotropic", estimator = "raise" }'])
+def test_an_estimator_that_does_not_fit_the_run_is_refused_as_in_a_recipe(path, capsys, estimator):
+    code, output = evaluate(capsys, path, "--estimator", estimator)
+    assert code == RecipeError.exit_code
+    assert output.out == ""
+    (line,) = [line for line in output.err.splitlines() if line.startswith("chainkit: error: ")]
+    assert line.startswith("chainkit: error: --estimator")
+
+
 class Stops:
     """Sends SIGINT when a function of a module is called for the n-th time."""
 
