@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from chainkit.errors import RecipeError
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.sharing import sum_gradients
@@ -22,6 +23,7 @@ class Descent:
         before: The model as it was; completed before the first of several updates.
         scale: Weight of a loss.
         per_step: Whether an update follows every loss that does not say otherwise.
+        accumulate: Batches whose gradients are added up for one update.
         autocast: Makes a fresh region of autocast, or of none.
     """
 
@@ -32,24 +34,33 @@ class Descent:
         scale: float,
         *,
         per_step: bool,
+        accumulate: int = 1,
         autocast: Callable[[bool], AbstractContextManager[Any]],
     ) -> None:
         self.optimisers = optimisers
         self.before = before
         self.scale = scale
         self.per_step = per_step
+        self.accumulate = accumulate
         self.autocast = autocast
         self.touched: dict[str, Tensor] = {}
         self.metrics: dict[str, list[Tensor]] = {}
         self.total = 0.0
+        self.losses = 0
 
     def follow(self, losses: Iterator[Loss]) -> None:
-        """Takes a stream of losses to its end, with the updates that it asks for."""
+        """Takes a stream of losses to its end, with the updates that it asks for.
+
+        Raises:
+            RecipeError: It asks for one, where gradients of several batches are to be added up first.
+        """
         due: str | None = ""
         while due is not None:
             with self.autocast(True):
                 due = self._backward(losses)
             if due is not None:
+                if self.accumulate > 1:
+                    raise RecipeError(f"train.accumulate: {self.accumulate} batches need an objective that asks for no updates of its own")
                 self.before.complete()
                 self._apply(due)
 
@@ -60,6 +71,7 @@ class Descent:
             name: The set of parameters that it reaches.
             value: A scalar without a graph.
         """
+        self.losses += 1
         self.touched[name] = self.touched[name] + value if name in self.touched else value
 
     def finish(self) -> None:

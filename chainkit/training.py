@@ -23,8 +23,9 @@ from chainkit.data import Data
 from chainkit.descent import Descent
 from chainkit.diagnosis import Watch, broken_parameter, explained, replay
 from chainkit.distributed import current, lead, shared
-from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
+from chainkit.errors import CheckpointError, NonFiniteError, PluginError, RecipeError
 from chainkit.graphs import Graphed, graphed
+from chainkit.interrupt import deferring
 from chainkit.modes import matmul_precision
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
@@ -109,9 +110,11 @@ class Trainer:
         return self.progress.stopped or self.progress.update >= self.total_updates
 
     def epoch_updates(self) -> Iterator[float]:
-        """Makes the updates left in the present epoch, yielding the loss of each.
+        """Makes the updates left in the present epoch, yielding the loss of each; no signal stops one in the middle.
 
         Raises:
+            PluginError: The objective yields no loss.
+            RecipeError: It asks for updates of its own, where gradients are accumulated.
             NonFiniteError: A loss, gradient or parameter is not finite; all is as it was before the
                 update, which was replayed to say where the trouble begins (:mod:`chainkit.diagnosis`).
         """
@@ -120,7 +123,7 @@ class Trainer:
         batches = order.split(self.settings.batch_size)[: self.batches_per_epoch]
         while self.progress.position < len(batches) and not self.done:
             chosen = batches[self.progress.position : self.progress.position + self.settings.accumulate]
-            with matmul_precision(self.settings.matmul):
+            with matmul_precision(self.settings.matmul), deferring(True):
                 descent = self._update(chosen)
             self.progress.position += len(chosen)
             self.progress.update += 1
@@ -157,12 +160,15 @@ class Trainer:
             preparation = group.source(seeded(self.device, self.seed, "preparation", update, number), rows)
             batch = self.data.batch("train", index[part.start : part.stop], preparation, self.device)
             follow(descent, batch, group.source(seeded(self.device, self.seed, "walk", update, number), rows))
+        if not descent.losses:
+            raise PluginError(f"objective: {type(self.model.objective).__name__} yields no loss, so that nothing is trained")
         descent.finish()
         descent.metrics = sum_metrics(descent.metrics, len(part) / rows)
         return descent
 
     def _descent(self, before: Snapshot, scale: float) -> Descent:
-        return Descent(self.optimisers, before, scale, per_step=self.settings.update == "step", autocast=self.autocast)
+        per_step, accumulate = self.settings.update == "step", self.settings.accumulate
+        return Descent(self.optimisers, before, scale, per_step=per_step, accumulate=accumulate, autocast=self.autocast)
 
     def _follow(self, descent: Descent, batch: Batch, source: Source) -> None:
         recorded = self._graph(descent, batch) if self.settings.graph else None
@@ -211,7 +217,7 @@ class Trainer:
     def _why_one_by_one(self, batch: Batch) -> str | None:
         if self.settings.update == "step":
             return "an update follows every step"
-        with self.autocast():
+        with self.autocast(), deferring(True):  # one process of several tries
             return why_not_stacked(self.model, batch, seeded(self.device, self.seed, "trial"))
 
     def autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
@@ -242,13 +248,21 @@ class Trainer:
         return {"update": self.progress.update, "epoch": self.progress.epoch}
 
     def restore(self, groups: dict[str, Tensors], state: dict[str, Any]) -> None:
-        """Puts back what ``state`` gave."""
-        load_tensors(self.model, groups["model"])
-        if self.average is not None:
-            load_tensors(self.average, groups["average"])
+        """Puts back what ``state`` gave; the model last, so that it stays as it is where something does not fit.
+
+        Raises:
+            CheckpointError: The tensors do not fit the recipe.
+        """
+        progress = Progress(**state["progress"])
+        factor = self.decay(max(progress.update - 1, 0), self.total_updates)
+        modules = {"model": self.model} if self.average is None else {"average": self.average, "model": self.model}
+        for group, module in modules.items():
+            require_fit(module, groups[group])
         self.optimisers.restore(groups["optimizer"], state["optimizer"])
-        self.progress = Progress(**state["progress"])
-        self.optimisers.scale_rates(self.decay(max(self.progress.update - 1, 0), self.total_updates))
+        self.optimisers.scale_rates(factor)
+        for group, module in modules.items():
+            load_tensors(module, groups[group])
+        self.progress = progress
 
 
 def module_tensors(module: torch.nn.Module) -> Tensors:
@@ -256,19 +270,29 @@ def module_tensors(module: torch.nn.Module) -> Tensors:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-@torch.no_grad()
-def load_tensors(module: torch.nn.Module, tensors: Tensors) -> None:
-    """Copies tensors into a module's parameters and buffers.
+def require_fit(module: torch.nn.Module, tensors: Tensors) -> None:
+    """Makes sure that tensors are those of a module.
 
     Raises:
         CheckpointError: Names, shapes or types differ.
     """
     own = module_tensors(module)
-    if set(own) != set(tensors):
-        differing = ", ".join(sorted(set(own) ^ set(tensors))[:3])
-        raise CheckpointError(f"the checkpoint does not fit the recipe: {differing}")
+    if differing := sorted(set(own) ^ set(tensors)):
+        raise CheckpointError(f"the checkpoint does not fit the recipe: {', '.join(differing[:3])}")
     for name, tensor in own.items():
-        given = tensors[name]
-        if given.shape != tensor.shape or given.dtype != tensor.dtype:
-            raise CheckpointError(f"the checkpoint does not fit the recipe: {name} is {tuple(given.shape)}, not {tuple(tensor.shape)}")
-        tensor.copy_(given)
+        shapes, types = (tuple(tensors[name].shape), tuple(tensor.shape)), (tensors[name].dtype, tensor.dtype)
+        for found, wanted in (shapes, types):
+            if found != wanted:
+                raise CheckpointError(f"the checkpoint does not fit the recipe: {name} is {found}, not {wanted}")
+
+
+@torch.no_grad()
+def load_tensors(module: torch.nn.Module, tensors: Tensors) -> None:
+    """Copies tensors into a module's parameters and buffers.
+
+    Raises:
+        CheckpointError: Names, shapes or types differ; nothing is copied.
+    """
+    require_fit(module, tensors)
+    for name, tensor in module_tensors(module).items():
+        tensor.copy_(tensors[name])

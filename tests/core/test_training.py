@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import weakref
 from collections.abc import Iterator
 from itertools import islice
 
+import attrs
 import pytest
 import torch
 from torch import Tensor, nn
 
 from chainkit.build import Model
 from chainkit.bundle import read_bundle, write_bundle
-from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
+from chainkit.errors import CheckpointError, Interrupted, NonFiniteError, PluginError, RecipeError
+from chainkit.interrupt import handling_signals, poll
 from chainkit.objective import LocalObjective, Loss, Objective, PathBound
 from chainkit.training import FLUSH_EVERY, Trainer, load_tensors, module_tensors
 
@@ -221,6 +225,60 @@ def test_accumulation_with_one_update_per_step_is_refused(affine_model, make_tra
         make_trainer(affine_model(), points(), update="step", accumulate=2)
 
 
+def test_an_objective_with_updates_of_its_own_is_not_accumulated(affine_model, make_trainer, points):
+    """Each would be made with a part of the gradient."""
+
+    def trainer(accumulate: int) -> Trainer:
+        return make_trainer(affine_model(objective=Insisting()), points(64), epochs=1, batch_size=16, accumulate=accumulate)
+
+    assert len(advance(trainer(1), 4)) == 4
+    refused = trainer(2)
+    before = copies(refused)
+    with pytest.raises(RecipeError, match=r"train\.accumulate: 2 batches need an objective that asks for no updates"):
+        advance(refused, 1)
+    assert all(torch.equal(value, before[name]) for name, value in copies(refused).items())
+
+
+class Silent(Objective):
+    """Yields nothing."""
+
+    def losses(self, chain, process, batch, *, source=None) -> Iterator[Loss]:
+        yield from ()
+
+
+def test_an_objective_without_a_loss_is_named(affine_model, make_trainer, points):
+    trainer = make_trainer(affine_model(objective=Silent()), points(), epochs=1)
+    with pytest.raises(PluginError, match="objective: Silent yields no loss"):
+        advance(trainer, 1)
+    assert trainer.progress.update == 0
+
+
+class Sampling(Squares):
+    """Samples from the chain after its first loss, which stops where a signal came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("batches", torch.zeros(()))
+
+    def losses(self, chain, process, batch, *, source=None) -> Iterator[Loss]:
+        self.batches += 1
+        yield from super().losses(chain, process, batch, source=source)
+        if self.batches == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        chain.sample(2, source=source)
+
+
+@pytest.mark.parametrize("update", ["walk", "step"])
+def test_a_signal_within_an_update_waits_for_its_end(affine_model, make_trainer, points, update):
+    trainer = make_trainer(affine_model(objective=Sampling()), points(64), epochs=1, batch_size=16, update=update, optimizer=CountedSGD)
+    with handling_signals():
+        assert len(advance(trainer, 3)) == 3
+        with pytest.raises(Interrupted):
+            poll()
+    assert (trainer.progress.update, float(trainer.model.objective.batches)) == (3, 3)
+    assert len(trainer.optimisers.optimizers["model"].rates) == 3
+
+
 class Breaking(Squares):
     def __init__(self, good: int) -> None:
         super().__init__()
@@ -386,14 +444,39 @@ def test_memory_of_a_whole_path_grows_with_the_chain_length(affine_model, make_t
         (lambda tensors: tensors.pop("weight"), "weight"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "extra"),
         (lambda tensors: tensors.update(weight=torch.zeros(3, 2)), r"weight is \(3, 2\), not \(2, 3\)"),
-        (lambda tensors: tensors.update(weight=torch.zeros(2, 3).double()), "weight"),
+        (lambda tensors: tensors.update(weight=torch.zeros(2, 3).double()), r"weight is torch\.float64, not torch\.float32"),
+        (lambda tensors: tensors.update(bias=torch.zeros(3)), r"bias is \(3,\), not \(2,\)"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused_by_name(change, message):
-    tensors = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
+def test_tensors_that_do_not_fit_are_refused_by_name_and_none_is_taken(change, message):
+    tensors, linear = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}, nn.Linear(3, 2)
+    before = linear.weight.clone()
     change(tensors)
     with pytest.raises(CheckpointError, match=message):
-        load_tensors(nn.Linear(3, 2), tensors)
+        load_tensors(linear, tensors)
+    assert torch.equal(linear.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [
+        (lambda groups, state: state["progress"].update(unheard=1), TypeError),
+        (lambda groups, state: groups["average"].pop("n_averaged"), CheckpointError),
+        (lambda groups, state: groups["optimizer"].update({"strange/0/step": torch.ones(())}), KeyError),
+    ],
+    ids=["progress", "average", "optimiser"],
+)
+def test_a_state_of_which_a_part_does_not_fit_leaves_the_model_as_it_is(broken, error, affine_model, make_trainer, points):
+    first, second = (make_trainer(affine_model(seed=seed), points(), epochs=3, batch_size=16, ema=0.5) for seed in range(2))
+    advance(first, 3), advance(second, 1)
+    before, progress = copies(second), attrs.evolve(second.progress)
+    groups, state = first.state()
+    broken(groups, state)
+    with pytest.raises(error):
+        second.restore(groups, state)
+    found = copies(second)
+    assert all(torch.equal(value, found[name]) for name, value in before.items() if not name.startswith("optimizer"))
+    assert second.progress == progress
 
 
 def test_local_training_improves_the_likelihood(affine_model, make_trainer, points, law_of, train):
