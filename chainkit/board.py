@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from typing import Any
 
 import torch.distributed as dist
@@ -17,7 +18,10 @@ LONGEST_PAUSE = 0.02
 """Seconds between two looks for a message that has been waited for a while."""
 
 PATIENCE = 10.0
-"""Seconds that a process which was asked to stop waits for the others; a launcher asks all where one was lost."""
+"""Seconds without a beat of another after which one that was asked to stop gives it up; a launcher asks all where one was lost."""
+
+BEAT = 1.0
+"""Seconds between two beats, by which a process tells the others that it is there, whatever it does meanwhile."""
 
 
 class Board:
@@ -31,6 +35,27 @@ class Board:
         self.store = store
         self._exchanges = 0
 
+    @contextmanager
+    def beating(self, rank: int) -> Iterator[None]:
+        """While inside, a thread tells the other processes that this one is there.
+
+        Arguments:
+            rank: Which it is.
+        """
+        ended = Event()
+        thread = Thread(target=self._beat, args=(rank, ended), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _beat(self, rank: int, ended: Event) -> None:
+        with suppress(RuntimeError):  # the store has gone; whoever needs it says so
+            while not ended.wait(BEAT):
+                self.store.add(f"beat/{rank}", 1)
+
     def exchange(self, own: Any, rank: int, size: int) -> list[Any]:
         """What all processes have to say, by rank.
 
@@ -40,7 +65,7 @@ class Board:
             size: How many they are.
 
         Raises:
-            ProcessLostError: Another process has ended.
+            ProcessLostError: Another process has ended; one that beats is waited for, however long it takes.
         """
         self._exchanges += 1
         keys = [f"{self._exchanges}/{other}" for other in range(size)]
@@ -53,12 +78,22 @@ class Board:
         return found
 
     def _wait(self, keys: list[str]) -> None:
-        since, pause = None, 0.0005
+        heard: dict[int, tuple[int, float]] = {}
+        pause = 0.0005
         while not self.store.check(keys):  # its own wait is deaf to signals, and each end of it a warning of torch
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            since = since or (time.monotonic() if asked() else None)
-            if since is not None and time.monotonic() - since > PATIENCE:
+            if asked():
+                self._require_beats([rank for rank, key in enumerate(keys) if not self.store.check([key])], heard)
+
+    def _require_beats(self, ranks: list[int], heard: dict[int, tuple[int, float]]) -> None:
+        """Makes sure that processes still beat; ``heard`` keeps how often each did, and when that was first seen."""
+        now = time.monotonic()
+        for rank in ranks:
+            beats = self.store.add(f"beat/{rank}", 0)
+            if rank not in heard or heard[rank][0] != beats:
+                heard[rank] = (beats, now)
+            if now - heard[rank][1] > PATIENCE:
                 raise ProcessLostError("another process of this run does not answer any more")
 
 

@@ -151,9 +151,10 @@ def joined() -> Iterator[Group]:
     with connected():
         store, *_ = next(dist.rendezvous("env://", rank, size))
         dist.init_process_group(_backend(local, size), store=dist.PrefixStore("sums", store), rank=rank, world_size=size)
-    group = Group(rank=rank, size=size, local=local, board=Board(dist.PrefixStore("board", store)))
+    board = Board(dist.PrefixStore("board", store))
+    group = Group(rank=rank, size=size, local=local, board=board)
     try:
-        with working_as(group):
+        with board.beating(rank), working_as(group):
             yield group
         _part(group)
     except ChainkitError as error:
