@@ -13,7 +13,7 @@ from chainkit.curve import Curve
 
 if TYPE_CHECKING:
     from chainkit.chain import Chain
-    from chainkit.data import Examples
+    from chainkit.data import Data, Examples
     from chainkit.process import ForwardProcess
 
 
@@ -88,6 +88,18 @@ class Estimate:
 
 class Estimator(ABC):
     """Estimates something about a chain from examples."""
+
+    def check(self, chain: Chain, data: Data) -> None:  # noqa: B027 - most ask for nothing
+        """Says, before a model is trained or anything estimated, what would keep the estimate from being made.
+
+        Arguments:
+            chain: The generative chain, whatever its weights.
+            data: The dataset.
+
+        Raises:
+            ValueError: The chain does not allow what is asked for, such as a number of sampling steps.
+            DataError: The data lacks what is needed, such as labels.
+        """
 
     @abstractmethod
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:

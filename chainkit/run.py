@@ -14,8 +14,8 @@ from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
 from chainkit.data import Data
 from chainkit.distributed import current, lead
-from chainkit.errors import RecipeError
-from chainkit.estimator import Estimate
+from chainkit.errors import DataError, RecipeError
+from chainkit.estimator import Estimate, Estimator
 from chainkit.evaluation import to_json, write_evaluation
 from chainkit.fingerprint import fingerprint
 from chainkit.host import Host
@@ -132,9 +132,22 @@ class Run:
         tables = [] if validate is None else [("validate", validate.split, validate.estimators)]
         for key, split, estimators in [*tables, ("evaluate", evaluate.split, evaluate.estimators)]:
             for part in estimators:
-                build_part(part, context)
+                self._estimator(part, context)
                 if split not in self.data.splits:
                     raise RecipeError(f"{key}.split: {self.data.name} has no {split} split, only {', '.join(self.data.splits)}")
+
+    def _estimator(self, part: Part, context: Context) -> Estimator:
+        """The estimator of a recipe's table.
+
+        Raises:
+            RecipeError: It cannot be made of this chain and data.
+        """
+        estimator: Estimator = build_part(part, context)
+        try:
+            estimator.check(self.chain, self.data)
+        except (ValueError, DataError) as error:
+            raise RecipeError(f"{part.path}: {error}") from error
+        return estimator
 
     def check_steps(self, steps: int | None, key: str) -> None:
         """Makes sure that the chain can be sampled with so many steps.
@@ -233,9 +246,10 @@ class Run:
         context = Context(data=self.data.summary, steps=self.chain.steps)
         unfinished, found = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions()), []
         told_by = fingerprint(self.data, chosen.split)
-        for part in table.estimators if estimators is None else estimators:
+        parts = table.estimators if estimators is None else estimators
+        for part, estimator in [(part, self._estimator(part, context)) for part in parts]:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
-            found.append(unfinished.once(part, build_part(part, context)))
+            found.append(unfinished.once(part, estimator))
             record = to_json(found[-1], self.weights, unstructure(part), told_by)
             lead(partial(write_evaluation, self.directory.evaluation, [record]))
         unfinished.close()

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from torch.special import entr
 
-from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
-from chainkit.data import Examples
+from chainkit import Chain, Context, Estimate, ForwardProcess
+from chainkit.data import Data, Examples
 from chainkit_estimators.figures import jackknife_error, labels
-from chainkit_estimators.reader import Training, accuracy, reader
+from chainkit_estimators.reader import Training, accuracy, labels_of, reader
 from chainkit_estimators.sample_configs import ClassScoreConfig
-from chainkit_estimators.samples import READ, Last, draw, ending
+from chainkit_estimators.samples import READ, Last, OfSamples, draw, ending
 
 GROUPS = 20
 
@@ -38,7 +38,7 @@ def error_of_score(predicted: Tensor) -> float:
 
 
 @attrs.frozen(kw_only=True)
-class ClassScore(Estimator):
+class ClassScore(OfSamples):
     """The score of a chain's samples; beside it that of held-out data, and the classifier's accuracy.
 
     Arguments:
@@ -50,6 +50,10 @@ class ClassScore(Estimator):
     samples: int = 1000
     steps: int | None = None
     last: Last = "draw"
+
+    def check(self, chain: Chain, data: Data) -> None:
+        super().check(chain, data)
+        labels_of(data, "train")
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Trains the classifier, and has it read samples.

@@ -9,21 +9,24 @@ classifier's accuracy, which is given too.
 
 from __future__ import annotations
 
+import attrs
 import torch
 from torch import Tensor, nn
 
 from chainkit.chain import Chain
 from chainkit.component import Context
-from chainkit.data import Examples
-from chainkit.estimator import Estimate, Estimator
+from chainkit.data import Data, Examples
+from chainkit.estimator import Estimate
 from chainkit.process import ForwardProcess
 from chainkit.random import seeded
 from chainkit_estimators.configs import ClassifierConfig
-from chainkit_estimators.factorial import fit_factorial
-from chainkit_estimators.reader import Training, accuracy, reader
+from chainkit_estimators.factorial import factorial_of
+from chainkit_estimators.reader import Training, accuracy, labels_of, reader
+from chainkit_estimators.samples import READ, OfSamples, draws_and_means
 
 
-class ClassifierScore(Estimator):
+@attrs.frozen(kw_only=True)
+class ClassifierScore(OfSamples):
     """Mean confidence and class entropy of a chain's samples, under a classifier trained on the data.
 
     Arguments:
@@ -34,14 +37,15 @@ class ClassifierScore(Estimator):
         train_examples: Most training examples that it sees.
     """
 
-    def __init__(
-        self, samples: int = 1000, *, steps: int | None = None, hidden: int = 256, epochs: int = 10, train_examples: int = 20_000
-    ) -> None:
-        self.samples = samples
-        self.steps = steps
-        self.hidden = hidden
-        self.epochs = epochs
-        self.train_examples = train_examples
+    samples: int = 1000
+    steps: int | None = None
+    hidden: int = 256
+    epochs: int = 10
+    train_examples: int = 20_000
+
+    def check(self, chain: Chain, data: Data) -> None:
+        super().check(chain, data)
+        labels_of(data, "train")
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Trains the classifier and reads samples, held-out data and draws of the factorial model.
@@ -49,16 +53,14 @@ class ClassifierScore(Estimator):
         Raises:
             DataError: The data has no labels.
         """
-        data, seed, device = examples.data, examples.seed, examples.device
         classifier = reader(examples, Training(hidden=self.hidden, epochs=self.epochs, train_examples=self.train_examples))
-        source = seeded(device, seed, "classifier samples")
-        samples = chain.sample(self.samples, steps=self.steps, condition=data.conditions(self.samples, device), source=source)
-        held_out = torch.cat([batch.origin for batch in examples.batches(1000)])
-        factorial = fit_factorial(data, device)(self.samples).sample(source).to(data.dtype)
-        confidence, entropy = _read(classifier, samples.state)
+        draws, means = draws_and_means(chain, examples, self.samples, self.steps)
+        factorial = factorial_of(examples)(self.samples).sample(seeded(examples.device, examples.seed, "factorial samples"))
+        confidence, entropy = _read(classifier, draws)
         right = accuracy(classifier, examples)
-        others = {"held-out data": held_out, "factorial model": factorial}
-        others |= {} if samples.mean is None else {"means of the last step": samples.mean}
+        held_out = torch.cat([batch.origin for batch in examples.batches(READ)])
+        others = {"held-out data": held_out, "factorial model": factorial.to(held_out.dtype)}
+        others |= {} if means is None else {"means of the last step": means}
         read = {name: _read(classifier, states) for name, states in others.items()}
         return Estimate(
             name="classifier confidence",
@@ -68,9 +70,9 @@ class ClassifierScore(Estimator):
             error_examples=float(confidence.std() / len(confidence) ** 0.5),
             examples=self.samples,
             split=examples.split,
-            preparation=data.preparation.words,
-            dim=data.summary.dim,
-            seed=seed,
+            preparation=examples.data.preparation.words,
+            dim=examples.data.summary.dim,
+            seed=examples.seed,
             likelihood=False,
             beside={name: float(sure.mean()) for name, (sure, _) in read.items()}
             | {"class entropy (nats)": entropy}
@@ -89,5 +91,5 @@ def _read(classifier: nn.Module, states: Tensor) -> tuple[Tensor, float]:
 def build(config: ClassifierConfig, context: Context) -> ClassifierScore:
     """Builds the estimator from a recipe."""
     return ClassifierScore(
-        config.samples, steps=config.steps, hidden=config.hidden, epochs=config.epochs, train_examples=config.train_examples
+        samples=config.samples, steps=config.steps, hidden=config.hidden, epochs=config.epochs, train_examples=config.train_examples
     )

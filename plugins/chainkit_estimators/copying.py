@@ -20,12 +20,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit import Chain, Context, Estimate, ForwardProcess
 from chainkit.data import Examples
 from chainkit_estimators.distances import nearest
 from chainkit_estimators.figures import labels, standard_errors
 from chainkit_estimators.sample_configs import CopyingConfig
-from chainkit_estimators.samples import Features, Sampling, blocks_of, draw, features
+from chainkit_estimators.samples import Comparing, Features, Sampling, blocks_of, draw, features
 
 
 def copied(vectors: Tensor, training: Examples, found: Features) -> Tensor:
@@ -45,7 +45,7 @@ def copied(vectors: Tensor, training: Examples, found: Features) -> Tensor:
 
 
 @attrs.frozen(kw_only=True)
-class Copying(Estimator):
+class Copying(Comparing):
     """The share of samples that are copies; beside it the same of held-out data.
 
     Arguments:

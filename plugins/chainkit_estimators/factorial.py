@@ -106,11 +106,11 @@ def fit_factorial(data: Data, device: torch.device | str = "cpu", *, judged: str
     """
     binary = issubclass(data.preparation.states, BinaryStates)
     split, apart, rest = held_out(data, judged)
-    fitted, target = moments(data, "train", rest, max_rows), moments(data, split, apart, max_rows)
+    fitted, target = (moments(data, name, index.sort().values, max_rows) for name, index in (("train", rest), (split, apart)))
     words = "the validation split" if split == "valid" else "a held-out tenth of it"
     tried = [FactorialModel(moments=fitted, floor=floor, binary=binary, chosen_on=words) for floor in GRID]
     best = max(tried, key=lambda model: model.mean_log_prob(target))
-    train = moments(data, "train", torch.arange(len(data.split("train"))), max_rows)
+    train = fitted if split == "valid" else moments(data, "train", torch.arange(len(data.split("train"))), max_rows)
     return attrs.evolve(best, moments=Moments(mean=train.mean.to(device), variance=train.variance.to(device)))
 
 
@@ -126,21 +126,28 @@ def held_out(data: Data, judged: str | None) -> tuple[str, Tensor, Tensor]:
 _FITTED: WeakKeyDictionary[Data, dict[Any, FactorialModel]] = WeakKeyDictionary()
 
 
-def factorial_log_prob(examples: Examples, max_rows: int = 4000) -> tuple[FactorialModel, Tensor]:
-    """The factorial model to read beside figures on some examples, fitted once per dataset, and its log p(x) of each.
+def factorial_of(examples: Examples, max_rows: int = 4000) -> FactorialModel:
+    """The factorial model to read beside figures on some examples, fitted once per dataset.
 
     Arguments:
         examples: The examples that figures are about.
         max_rows: How many to hold in memory at once.
-
-    Returns:
-        The model, and its log p(x) in nats, float64 [n].
     """
     fitted = _FITTED.setdefault(examples.data, {})
     key = (str(examples.device), examples.split)
     if key not in fitted:
         fitted[key] = fit_factorial(examples.data, examples.device, judged=examples.split, max_rows=max_rows)
-    model = fitted[key]
+    return fitted[key]
+
+
+def factorial_log_prob(examples: Examples, max_rows: int = 4000) -> tuple[FactorialModel, Tensor]:
+    """That model, and its log p(x) of each example in nats, float64 [n].
+
+    Arguments:
+        examples: The examples that figures are about.
+        max_rows: How many to hold in memory at once.
+    """
+    model = factorial_of(examples, max_rows)
     return model, torch.cat([model(batch.rows).log_prob(batch.origin.double()) for batch in examples.batches(max_rows)])
 
 

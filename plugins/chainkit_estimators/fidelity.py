@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
-from chainkit.data import Examples
+from chainkit import Chain, Context, Estimate, ForwardProcess
+from chainkit.data import Data, Examples
 from chainkit.errors import DataError
 from chainkit.packages import imported
 from chainkit_estimators.figures import labels
 from chainkit_estimators.sample_configs import FidelityConfig
-from chainkit_estimators.samples import READ, Last, draw, ending
+from chainkit_estimators.samples import READ, Last, OfSamples, draw, ending
 
 INCEPTION = "inception-v3-compat"
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -64,10 +64,14 @@ def images(states: Tensor, low: float, high: float) -> Images:
     Raises:
         DataError: They have another number of channels.
     """
-    if states.shape[1] not in (1, 3):
-        raise DataError(f"fidelity: images have 1 or 3 channels, not {states.shape[1]}")
+    _require_channels(states.shape[1])
     pixels = ((states.double() - low) / (high - low)).clamp(0, 1).mul(255).round().byte()
     return Images(pixels.expand(-1, 3, -1, -1).cpu())
+
+
+def _require_channels(channels: int) -> None:
+    if channels not in (1, 3):
+        raise DataError(f"fidelity: images have 1 or 3 channels, not {channels}")
 
 
 def weights_file(given: str | None) -> Path:
@@ -90,7 +94,7 @@ def weights_file(given: str | None) -> Path:
 
 
 @attrs.frozen(kw_only=True)
-class Fidelity(Estimator):
+class Fidelity(OfSamples):
     """The Fréchet Inception distance of samples to held-out data; beside it the Inception score, and the distance of training data.
 
     Arguments:
@@ -108,6 +112,10 @@ class Fidelity(Estimator):
     last: Last = "draw"
     extractor: str = INCEPTION
     weights: Path | None = None
+
+    def check(self, chain: Chain, data: Data) -> None:
+        super().check(chain, data)
+        _require_channels(data.shape[0])
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Draws samples and compares them.

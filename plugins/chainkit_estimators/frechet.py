@@ -16,12 +16,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit import Chain, Context, Estimate, ForwardProcess
 from chainkit.data import Examples
 from chainkit.interrupt import poll
 from chainkit_estimators.figures import jackknife_error, labels
 from chainkit_estimators.sample_configs import FrechetConfig
-from chainkit_estimators.samples import Sampling, drawn_sets
+from chainkit_estimators.samples import Comparing, Sampling, drawn_sets
 
 GROUPS = 10
 
@@ -61,7 +61,7 @@ def frechet_distance(one: Fitted, other: Fitted) -> float:
 
 
 @attrs.frozen(kw_only=True)
-class Frechet(Estimator):
+class Frechet(Comparing):
     """The Fréchet distance between samples and held-out data; beside it that between training and held-out data.
 
     Arguments:

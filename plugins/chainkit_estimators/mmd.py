@@ -15,13 +15,13 @@ import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit import Chain, Context, Estimate, ForwardProcess
 from chainkit.curve import Curve
 from chainkit.data import Examples
 from chainkit_estimators.distances import pairs
 from chainkit_estimators.figures import labels, points
 from chainkit_estimators.sample_configs import MmdConfig
-from chainkit_estimators.samples import Sampling, drawn_sets
+from chainkit_estimators.samples import Comparing, Sampling, drawn_sets
 
 LEAST = 3
 MEDIAN_OF = 1000
@@ -88,7 +88,7 @@ def median_distance(vectors: Tensor) -> float:
 
 
 @attrs.frozen(kw_only=True)
-class Mmd(Estimator):
+class Mmd(Comparing):
     """The squared MMD between samples and held-out data; beside it that between training and held-out data.
 
     The curve ``bandwidths`` holds it for each bandwidth alone.

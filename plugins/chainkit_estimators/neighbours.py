@@ -19,12 +19,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
+from chainkit import Chain, Context, Estimate, ForwardProcess
 from chainkit.data import Examples
 from chainkit_estimators.distances import pairs, radii
 from chainkit_estimators.figures import labels, standard_errors
 from chainkit_estimators.sample_configs import NeighboursConfig
-from chainkit_estimators.samples import Sampling, drawn_sets
+from chainkit_estimators.samples import Comparing, Sampling, drawn_sets
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +76,7 @@ def scores(samples: Tensor, data: Tensor, k: int) -> dict[str, Tensor]:
 
 
 @attrs.frozen(kw_only=True)
-class Neighbours(Estimator):
+class Neighbours(Comparing):
     """Coverage of the held-out data by samples; beside it precision, recall and density, and all four of training data.
 
     Its error is that of a mean over the examples, the samples given; ``details`` has those of the

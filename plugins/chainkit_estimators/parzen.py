@@ -24,23 +24,22 @@ import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Chain, Context, Data, Estimate, Estimator, ForwardProcess
+from chainkit import Chain, Context, Data, Estimate, ForwardProcess
 from chainkit.capabilities import Divisible
 from chainkit.data import Examples
 from chainkit.errors import DataError
 from chainkit.interrupt import poll
-from chainkit.random import seeded
-from chainkit.states import map_state
 from chainkit_estimators.configs import ParzenConfig
 from chainkit_estimators.factorial import held_out
 from chainkit_estimators.figures import labels, standard_errors
+from chainkit_estimators.samples import Last, OfSamples, draw
 
 GRID = tuple(10 ** (exponent / 10) for exponent in range(-15, 6))
 """Widths to choose from, by tenths of a decade: relative to the root mean square deviation of an
 element of the training data."""
 
 BLOCK = 500
-"""Samples drawn at once, with random numbers of their own; and centres that distances are taken to at once."""
+"""Centres that distances are taken to at once."""
 
 CAVEAT = "Parzen figures rank models badly in high dimension (Theis et al. 2016): compare them with nothing but each other"
 AT_THE_END = "the width {sigma:.3g} lies at the end of the grid: the best one lies beyond"
@@ -72,37 +71,6 @@ def log_density(points: Tensor, centres: Tensor, sigmas: Tensor, max_rows: int =
         found.append(total)
     constant = -math.log(len(centres)) - 0.5 * centres.shape[1] * (2 * math.pi * sigmas.square()).log()
     return torch.cat(found) + constant
-
-
-def chain_centres(chain: Chain, examples: Examples, n: int, *, steps: int | None = None, means: bool = True) -> Tensor:
-    """Samples of a chain, or the means of their last step: [n, D].
-
-    Arguments:
-        chain: The chain.
-        examples: What they are for; their seed and device are used, and what their data conditions samples on.
-        n: How many.
-        steps: Number of sampling steps; None is the trained K.
-        means: Whether to take the means.
-
-    Raises:
-        DataError: The last step has no mean, or the samples are not of the shape of the data.
-    """
-    condition = examples.data.conditions(n, examples.device)
-
-    def block(start: int) -> Tensor:
-        poll()
-        given = None if condition is None else map_state(lambda part: part[start : start + BLOCK], condition)
-        source = seeded(examples.device, examples.seed, "parzen", start)
-        samples = chain.sample(min(BLOCK, n - start), steps=steps, condition=given, source=source)
-        values = samples.mean if means else samples.state
-        if values is None:
-            raise DataError('parzen: the last step of this chain has no mean; set centres = "draws"')
-        if not isinstance(values, Tensor) or tuple(values.shape[1:]) != examples.data.shape:
-            raise DataError("parzen: the samples do not have the shape of the data")
-        return values.flatten(1).cpu()
-
-    pieces = [partial(block, start) for start in range(0, n, BLOCK)]
-    return torch.cat(list(examples.journal.keep_each(pieces))).to(examples.device)
 
 
 def _by_parts(function: Callable[[Tensor], Tensor], examples: Examples, max_rows: int) -> list[Tensor]:
@@ -151,7 +119,7 @@ def fit(centres: Tensor, examples: Examples, scale: float, max_rows: int) -> Fit
 
 
 @attrs.frozen(kw_only=True)
-class Parzen(Estimator, Divisible):
+class Parzen(OfSamples, Divisible):
     """Mean log density of examples under a Parzen window around samples of the chain.
 
     ``beside`` holds the figure with training examples as the centres, as many as there are samples.
@@ -180,13 +148,14 @@ class Parzen(Estimator, Divisible):
         """Samples, chooses a width, and evaluates the mixture; the process is not used.
 
         Raises:
-            DataError: The last step of the chain has no mean where means are wanted, or its
-                samples are not of the shape of the data; or the data that is judged is not the same
-                examples.
+            DataError: The last step of the chain has no mean where means are wanted, or the data that
+                is judged is not the same examples.
+            TypeError: The samples are not of the shape of the data.
         """
+        last: Last = "mean" if self.centres == "means" else "draw"
+        centres = draw(chain, examples, self.samples, self.steps, last).flatten(1)
         examples = examples if self.data is None else _prepared_otherwise(examples, self.data)
         data = examples.data
-        centres = chain_centres(chain, examples, self.samples, steps=self.steps, means=self.centres == "means")
         split, apart, rest = held_out(data, examples.split)
         others = attrs.evolve(examples, split=split, index=apart[: self.chosen_on])
         model, training = self._fit(centres, others), self._fit(_training(data, rest[: self.samples], examples), others)

@@ -1,26 +1,28 @@
 """What estimators about samples compare: samples of the chain, held-out data and training data, as features.
 
 Samples are drawn in blocks of 500, each with random numbers of its own and kept in the examples'
-journal; all estimators of one evaluation that ask for as many see the same ones.
+journal; all estimators of one evaluation that ask for as many see the same ones. A conditional chain
+is given what training examples, drawn anew with replacement, are conditioned on: its samples are then
+of the law of the data, whatever the shares of the classes, if it is the conditional one.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import torch
 from torch import Tensor
 
-from chainkit import Chain
-from chainkit.data import Examples
+from chainkit import Chain, Estimator
+from chainkit.data import Data, Examples
 from chainkit.errors import DataError, NonFiniteError
 from chainkit.interrupt import poll
-from chainkit.random import seeded
-from chainkit.states import map_state
-from chainkit_estimators.reader import Training, reader
+from chainkit.random import integers, seeded
+from chainkit_estimators.reader import Training, labels_of, reader
 
 BLOCK = 500
 READ = 1000
@@ -31,8 +33,20 @@ Features: TypeAlias = Callable[[Tensor], Tensor]
 """From states [n, *event] to float64 [n, d]."""
 
 
+class OfSamples(Estimator):
+    """An estimator that draws samples."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int | None:
+        """Number of sampling steps; None is the trained K."""
+
+    def check(self, chain: Chain, data: Data) -> None:
+        chain.plan(chain.steps if self.steps is None else self.steps)
+
+
 def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None, last: Last = "draw") -> Tensor:
-    """Samples of a chain, [n, *event]; with the conditions that the data gives.
+    """Samples of a chain, [n, *event].
 
     Arguments:
         chain: The chain.
@@ -46,13 +60,31 @@ def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None, las
         TypeError: The states are not tensors of the shape of an example.
         NonFiniteError: A sample is not finite.
     """
-    blocks = []
-    for start in range(0, n, BLOCK):
-        poll()
-        places = range(start, min(start + BLOCK, n))
-        blocks.append(examples.journal.keep(partial(_block, chain, examples, places, steps, last)).to(examples.device))
-    samples = torch.cat(blocks)
-    _require_finite(samples, "samples")
+    return _drawn(chain, examples, n, steps, last)[0]
+
+
+def draws_and_means(chain: Chain, examples: Examples, n: int, steps: int | None = None) -> tuple[Tensor, Tensor | None]:
+    """Samples of a chain, and the means of their last steps if they have any, [n, *event] each.
+
+    Arguments:
+        chain: The chain.
+        examples: They give seed, device and journal.
+        n: How many.
+        steps: Number of sampling steps; None is the trained K.
+
+    Raises:
+        TypeError: The states are not tensors of the shape of an example.
+        NonFiniteError: A sample is not finite.
+    """
+    draws, *means = _drawn(chain, examples, n, steps, None)
+    return draws, means[0] if means else None
+
+
+def _drawn(chain: Chain, examples: Examples, n: int, steps: int | None, last: Last | None) -> Tensor:
+    """Draws, means, or both where there are means: [1 or 2, n, *event]."""
+    blocks = [partial(_block, chain, examples, start, min(BLOCK, n - start), steps, last) for start in range(0, n, BLOCK)]
+    samples = torch.cat(list(examples.journal.keep_each(blocks)), 1).to(examples.device)
+    _require_finite(samples.flatten(0, 1), "samples")
     return samples
 
 
@@ -67,18 +99,31 @@ def _require_finite(vectors: Tensor, name: str) -> None:
         raise NonFiniteError(f"{broken} of {len(vectors)} {name} are not finite numbers")
 
 
-def _block(chain: Chain, examples: Examples, places: range, steps: int | None, last: Last) -> Tensor:
-    data, device = examples.data, examples.device
-    given = data.conditions(places.stop, device)
-    condition = None if given is None else map_state(lambda rows: rows[places.start :], given)
-    source = seeded(device, examples.seed, "samples", places.start)
-    samples = chain.sample(len(places), steps=steps, condition=condition, source=source)
+def drawn_conditions(examples: Examples, n: int, *place: int | str) -> Any:
+    """What samples are conditioned on: as training examples are, drawn at random; None where nothing is given.
+
+    Arguments:
+        examples: They give data, seed and device.
+        n: How many.
+        place: What the samples are for.
+    """
+    data = examples.data
+    if data.conditions(1) is None:
+        return None
+    index = integers(0, len(data.split("train")) - 1, n, "cpu", seeded("cpu", examples.seed, "conditions", *place))
+    return data.batch("train", index, seeded(examples.device, examples.seed, "conditions", *place), examples.device).condition
+
+
+def _block(chain: Chain, examples: Examples, start: int, n: int, steps: int | None, last: Last | None) -> Tensor:
+    poll()
+    data, source = examples.data, seeded(examples.device, examples.seed, "samples", start)
+    samples = chain.sample(n, steps=steps, condition=drawn_conditions(examples, n, start), source=source)
     if last == "mean" and samples.mean is None:
-        raise DataError('the last step of this chain has no mean; set last = "draw"')
-    state = samples.mean if last == "mean" else samples.state
-    if not (isinstance(state, Tensor) and tuple(state.shape[1:]) == data.shape):
+        raise DataError("the last step of this chain has no mean; take draws")
+    found = [state for end, state in (("draw", samples.state), ("mean", samples.mean)) if last in (None, end) and state is not None]
+    if not all(isinstance(state, Tensor) and tuple(state.shape[1:]) == data.shape for state in found):
         raise TypeError("samples are compared with data, and so must be tensors of the shape of an example")
-    return state.cpu()
+    return torch.stack(found).cpu()
 
 
 def features(kind: Kind, examples: Examples) -> Features:
@@ -125,6 +170,25 @@ class Sampling:
         """What the features are, and of what."""
         features = "pixels" if self.features == "pixels" else "features of a small classifier"
         return features if self.last == "draw" else f"{features}, {ending(self.last)}"
+
+
+class Comparing(OfSamples):
+    """An estimator that compares samples with data.
+
+    Attributes:
+        sampling: What is compared.
+    """
+
+    sampling: Sampling
+
+    @property
+    def steps(self) -> int | None:
+        return self.sampling.steps
+
+    def check(self, chain: Chain, data: Data) -> None:
+        super().check(chain, data)
+        if self.sampling.features == "classifier":
+            labels_of(data, "train")
 
 
 @attrs.frozen(kw_only=True, eq=False)

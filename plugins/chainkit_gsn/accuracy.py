@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from chainkit.chain import Chain
-from chainkit.data import Examples
+from chainkit.data import Data, Examples
 from chainkit.estimator import Estimate, Estimator
 from chainkit.interrupt import poll
 from chainkit.process import ForwardProcess
@@ -39,6 +39,9 @@ class OutputAccuracy(Estimator):
     chains: int = 10
     steps: int | None = None
     max_rows: int = 4000
+
+    def check(self, chain: Chain, data: Data) -> None:
+        chain.plan(chain.steps if self.steps is None else self.steps)
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Samples given what each example is conditioned on, and compares.

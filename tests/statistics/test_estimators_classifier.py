@@ -41,7 +41,7 @@ def two_clusters(labelled=True):
 def read(operator, data):
     chain = Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), operator, 1)
     process = InfusionProcess(IncreasingRate())
-    return ClassifierScore(500, hidden=32, epochs=300).estimate(chain, process, data.examples("test"))
+    return ClassifierScore(samples=500, hidden=32, epochs=300).estimate(chain, process, data.examples("test"))
 
 
 def test_samples_of_one_class_are_read_surely_and_have_no_class_entropy():

@@ -12,9 +12,11 @@ from chainkit.data import Split
 from chainkit.distributions import Distribution
 from chainkit.errors import DataError
 from chainkit.kernel import GaussianKernel, UntemperedKernel
+from chainkit.preparation import Unprepared
 from chainkit.random import seeded
 from chainkit_estimators import Parzen
-from chainkit_estimators.parzen import BLOCK, CAVEAT, GRID, chain_centres, fit, log_density
+from chainkit_estimators.parzen import CAVEAT, GRID, fit, log_density
+from chainkit_estimators.samples import BLOCK
 from chainkit_priors import GaussianPrior
 
 DIM, SPREAD = 2, 0.7
@@ -175,13 +177,6 @@ def test_means_are_less_noisy_than_draws():
     assert means.value == pytest.approx(blurred.log_prob(data.split("test").values).mean().item(), abs=0.05)
 
 
-def test_it_is_made_of_as_many_samples_as_asked_each_block_with_draws_of_its_own():
-    found = chain_centres(chain_of(Cloud()), gaussian_data()("test"), 2 * BLOCK + 3)
-    assert found.shape == (2 * BLOCK + 3, DIM)
-    assert len(found.unique(dim=0)) == len(found)
-    torch.testing.assert_close(found[:BLOCK], chain_centres(chain_of(Cloud()), gaussian_data()("test"), BLOCK), rtol=0, atol=0)
-
-
 def test_widths_go_by_tenths_of_a_decade_from_a_thirtieth_to_three():
     steps = torch.tensor(GRID, dtype=torch.float64).log10()
     torch.testing.assert_close(steps, torch.linspace(-1.5, 0.5, 21, dtype=torch.float64))
@@ -223,18 +218,15 @@ def test_what_is_stopped_is_taken_up_piece_by_piece(sigma, stopped_and_taken_up)
 
 
 def test_conditional_chains_are_given_their_conditions():
-    class Labelled(Data):
-        def conditions(self, n, device="cpu"):
-            return torch.full((n,), 5.0)
-
-    data = gaussian_data()
-    data.__class__ = Labelled
+    splits = {name: Split(values=split.values, labels=torch.full((len(split),), 5)) for name, split in gaussian_data().splits.items()}
+    data = Data("labelled", splits, Unprepared(), classes=6)
+    data.to("cpu", torch.float64)
     far = Parzen(samples=BLOCK + 100, sigma=0.5).estimate(chain_of(Cloud()), None, data("test"))
     assert far.value < -50
 
 
 def test_a_last_step_without_a_mean_is_refused_unless_draws_are_wanted():
-    with pytest.raises(DataError, match='centres = "draws"'):
+    with pytest.raises(DataError, match="no mean; take draws"):
         Parzen(samples=10).estimate(chain_of(Copying()), None, gaussian_data()("test"))
     found = Parzen(samples=2000, centres="draws", sigma=0.3).estimate(chain_of(Copying()), None, gaussian_data()("test"))
     exact = MultivariateNormal(torch.zeros(DIM).double(), 1.09 * torch.eye(DIM).double())
@@ -242,7 +234,7 @@ def test_a_last_step_without_a_mean_is_refused_unless_draws_are_wanted():
 
 
 def test_samples_of_another_shape_are_refused():
-    with pytest.raises(DataError, match="shape of the data"):
+    with pytest.raises(TypeError, match="of the shape of an example"):
         Parzen(samples=10).estimate(chain_of(Cloud(), dim=3), None, gaussian_data()("test"))
 
 

@@ -405,6 +405,28 @@ def test_samples_do_not_depend_on_how_many_are_drawn_after_them_and_differ_by_se
     assert not torch.equal(draw(chain(), attrs.evolve(examples, seed=2), 500), many[:500])
 
 
+def test_conditional_samples_have_the_classes_of_the_training_data():
+    """An exact conditional chain of two classes, nine to one, is of the law of the data."""
+
+    class Shifted(TransitionOperator):
+        def forward(self, state, k, condition=None):
+            return GaussianKernel(6 * condition[:, None] + torch.zeros_like(state), torch.ones_like(state))
+
+    labels = {split: (torch.arange(n) % 10 == 0).long() for split, n in (("train", 4000), ("test", 1000))}
+    splits = {split: Split(values=normal(len(given), 2) + 6.0 * given[:, None], labels=given) for split, given in labels.items()}
+    data = Data("nine to one", {name: attrs.evolve(split, values=split.values.float()) for name, split in splits.items()}, Unprepared(), 2)
+    model = Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), Shifted(), 1)
+    found = estimated(Mmd(sampling=Sampling(samples=1000)), model, data.examples("test"))
+    assert abs(found.value) < 4 * found.error
+    assert found.error < 0.05
+
+
+@pytest.mark.parametrize("estimator", [Mmd(sampling=Sampling(steps=9)), ClassScore(steps=9), Copying(sampling=Sampling(steps=9))])
+def test_steps_that_the_chain_does_not_allow_are_refused_before_anything_is_drawn(estimator):
+    with pytest.raises(ValueError, match="1 trained steps, not 9"):
+        estimator.check(chain(), data())
+
+
 def test_samples_may_end_in_the_mean_of_the_last_step():
     examples = data().examples("test", seed=1)
     assert torch.equal(draw(chain(0.7), examples, 600, last="mean"), torch.full((600, 2), 0.7))
@@ -423,7 +445,7 @@ def test_an_end_without_a_mean_is_refused():
         def forward(self, state, k, condition=None):
             return UntemperedKernel(Meanless())
 
-    with pytest.raises(DataError, match='set last = "draw"'):
+    with pytest.raises(DataError, match="no mean; take draws"):
         draw(Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), Still(), 1), data().examples("test"), 20, last="mean")
 
 
