@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import attrs
 
 from chainkit.errors import PluginError
+from chainkit.plugin import Plugin
 
 if TYPE_CHECKING:
     from chainkit.data import Summary
@@ -113,7 +114,8 @@ class Part:
         component: The component that ``type`` named.
         config: An instance of the component's config class.
         path: Dotted key of the table in the recipe, for messages.
-        plugin: The plugin that the recipe named before a colon, where the name alone is ambiguous.
+        plugin: The plugin to name before a colon, where the recipe does or the name alone is ambiguous.
+        provider: The record of the plugin that registered the component, where it is known.
     """
 
     kind: str
@@ -121,6 +123,7 @@ class Part:
     config: Any
     path: str
     plugin: str | None = None
+    provider: Plugin | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def name(self) -> str:

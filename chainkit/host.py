@@ -54,8 +54,8 @@ class Host:
         self.manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
         self.observers: list[Plugin] = []
-        self.registry = Registry(self.plugins)
         self.recipes: list[tuple[Plugin, Path]] = []
+        self.registry = Registry(self.plugins, self.recipes)
         self.views: dict[str, tuple[Plugin, str]] = {}
 
     def add(self, plugin: object, name: str, *, distribution: str = "", version: str = "") -> Plugin:
@@ -139,7 +139,7 @@ class Host:
     def _break(self, record: Plugin, reason: str) -> None:
         record.state, record.reason, record.components = "broken", reason, []
         self.registry.withdraw(record)
-        self.recipes = [(owner, folder) for owner, folder in self.recipes if owner is not record]
+        self.recipes[:] = [(owner, folder) for owner, folder in self.recipes if owner is not record]
         if self.manager.has_plugin(record.id):
             self.manager.unregister(name=record.id)
         self.complain(f"{record} could not be loaded: {reason}")

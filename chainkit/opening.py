@@ -6,10 +6,12 @@ from pathlib import Path
 
 from chainkit.distributed import in_turn
 from chainkit.host import Host, load_plugins
+from chainkit.provenance import changed_versions, registry_of_run
 from chainkit.recipe import read_recipe
 from chainkit.reporting import Reporter
 from chainkit.run import Run
 from chainkit.run_directory import RunDirectory
+from chainkit.run_record import read_environment
 from chainkit.saving import load_final
 
 
@@ -33,12 +35,20 @@ def open_run(path: str | Path, *, host: Host | None = None, reporter: Reporter |
 def prepare_run(directory: RunDirectory, host: Host, reporter: Reporter | None = None, device: str | None = None) -> Run:
     """Builds the run of a directory from its resolved recipe, with initial weights.
 
+    Its components are those of the plugins that it was made with; where these are of another version now, that is said.
+
     Arguments:
         directory: The run directory.
         host: The loaded plugins.
         reporter: Who is told how it goes.
         device: Where to compute; as the recipe says unless given.
+
+    Raises:
+        ChainkitError: The recipe cannot be used any more, a part of it cannot be built, or the directory is damaged.
     """
     overrides = [] if device is None else [f'device="{device}"']
-    recipe = read_recipe(directory.resolved, host.registry, overrides)
+    recorded = read_environment(directory.path).plugins
+    for line in changed_versions(recorded, host.plugins):
+        (reporter or Reporter()).say(line)
+    recipe = read_recipe(directory.resolved, registry_of_run(recorded, host.registry), overrides)
     return in_turn(lambda: Run(directory, recipe, host, reporter))

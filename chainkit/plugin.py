@@ -17,7 +17,8 @@ class Plugin:
         distribution: The distribution that installed it; empty for an object registered by hand.
         version: Version of the distribution.
         module: The module that the entry point names.
-        state: ``loaded``; ``broken``, its components and hooks withdrawn; or ``disabled``.
+        state: ``loaded``; ``broken``, its components and hooks withdrawn; ``disabled``; or ``absent``,
+            not installed although a run was made with it.
         reason: Why it is not loaded.
         notes: What is wrong with it although it works.
         components: What it registered, as ``kind:name``.
@@ -30,7 +31,7 @@ class Plugin:
     distribution: str = ""
     version: str = ""
     module: str = ""
-    state: Literal["loaded", "broken", "disabled"] = "loaded"
+    state: Literal["loaded", "broken", "disabled", "absent"] = "loaded"
     reason: str | None = None
     notes: list[str] = attrs.field(factory=list)
     components: list[str] = attrs.field(factory=list)
@@ -51,6 +52,8 @@ class Plugin:
                 return f"{self} could not be loaded: {self.reason}"
             case "disabled":
                 return f"{self} is disabled"
+            case "absent":
+                return f"the run was made with {self}, which is not installed"
 
     def answers_to(self, name: str) -> bool:
         """Whether a user who writes ``name`` means this plugin: its id, its name or its distribution."""

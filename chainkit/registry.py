@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
 from difflib import get_close_matches
+from pathlib import Path
 
 import attrs
 
@@ -36,16 +38,22 @@ class Registry:
     """Components by kind and name.
 
     A name that two plugins give to components of one kind is ambiguous: it resolves only as
-    ``plugin:name``.
+    ``plugin:name``, unless one of them is preferred.
 
     Arguments:
         plugins: The records of all plugins, the missing ones too: an unknown name recalls them.
+        recipes: Folders of recipes, by the plugin that ships them.
+
+    Attributes:
         allowed: The only plugins whose components resolve; None allows all.
+        preferred: The plugins that an ambiguous name means.
     """
 
-    def __init__(self, plugins: Sequence[Plugin] = (), allowed: Collection[str] | None = None) -> None:
+    def __init__(self, plugins: Sequence[Plugin] = (), recipes: Sequence[tuple[Plugin, Path]] = ()) -> None:
         self.plugins = plugins
-        self.allowed = allowed
+        self.recipes = recipes
+        self.allowed: Collection[str] | None = None
+        self.preferred: Collection[Plugin] = ()
         self._entries: list[Entry] = []
 
     def add(self, plugin: Plugin, kind: str, component: Component) -> None:
@@ -74,8 +82,28 @@ class Registry:
         ]
         if problems:
             raise RecipeError(*problems)
-        registry = Registry(self.plugins, allowed)
-        registry._entries = self._entries
+        registry = copy(self)
+        registry.allowed = allowed
+        return registry
+
+    def preferring(self, preferred: Collection[Plugin]) -> Registry:
+        """The same components, of which those of some plugins are meant where a name is ambiguous.
+
+        Arguments:
+            preferred: The plugins.
+        """
+        registry = copy(self)
+        registry.preferred = preferred
+        return registry
+
+    def recalling(self, absent: Sequence[Plugin]) -> Registry:
+        """The same components; an unknown name recalls other missing plugins, too.
+
+        Arguments:
+            absent: Their records.
+        """
+        registry = copy(self)
+        registry.plugins = [*self.plugins, *absent]
         return registry
 
     def kinds(self) -> list[str]:
@@ -109,9 +137,14 @@ class Registry:
             raise RecipeError(self._unknown(kind, name))
         if not allowed:
             raise RecipeError(f"{kind} {name!r} comes from {found[0].plugin}, which the recipe's list of plugins does not allow")
-        if len(allowed) > 1:
-            raise RecipeError(clash(allowed))
-        return allowed[0]
+        chosen = [entry for entry in allowed if entry.plugin in self.preferred] or allowed
+        if len(chosen) > 1:
+            raise RecipeError(clash(chosen))
+        return chosen[0]
+
+    def ambiguous(self, entry: Entry) -> bool:
+        """Whether others that are allowed have the name of an entry, so that it is written ``plugin:name``."""
+        return sum(other.component.name == entry.component.name and self._allows(other.plugin) for other in self.entries(entry.kind)) > 1
 
     def provider(self, component: Component) -> Plugin:
         """The plugin that registered a component."""
@@ -133,14 +166,15 @@ class Registry:
 
     def _unknown(self, kind: str, name: str) -> str:
         known = dict.fromkeys(entry.component.name for entry in self.entries(kind) if self._allows(entry.plugin))
-        return "; ".join([f"there is no {kind} {name!r}{suggest(name.rpartition(':')[2], known)}", *self._absences()])
+        return "; ".join([f"there is no {kind} {name!r}{suggest(name.rpartition(':')[2], known)}", *self.absences()])
 
     def _unknown_plugin(self, name: str) -> str:
         known = [plugin.name for plugin in self.plugins if plugin.state == "loaded"]
         missing = [plugin.absence for plugin in self.plugins if plugin.absence and plugin.answers_to(name)]
         return f"plugins: {'; '.join(missing)}" if missing else f"plugins: there is no plugin {name!r}{suggest(name, known)}"
 
-    def _absences(self) -> list[str]:
+    def absences(self) -> list[str]:
+        """Why components of plugins are missing, a line for each plugin."""
         return [plugin.absence for plugin in self.plugins if plugin.absence]
 
 

@@ -121,7 +121,7 @@ def read_record(path: Path) -> RunRecord:
             given=read_file(path / "recipe.toml") if (path / "recipe.toml").exists() else "",
             resolved=resolved,
             recipe=recipe,
-            environment=cattrs.structure({**_json(path / "environment.json", {})}, Environment),
+            environment=read_environment(path),
             metrics=_lines(path / "metrics.jsonl"),
             final=final,
             figures=_figures(path / "evaluation.json"),
@@ -132,6 +132,22 @@ def read_record(path: Path) -> RunRecord:
         raise CheckpointError(str(error)) from error
     except (LookupError, TypeError, ValueError, AttributeError, cattrs.BaseValidationError) as error:
         raise CheckpointError(f"{path}: damaged, its files are not as a run writes them ({type(error).__name__})") from error
+
+
+def read_environment(path: Path) -> Environment:
+    """What ``environment.json`` says; without such a file, nothing.
+
+    Arguments:
+        path: The directory of the run.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    file = path / "environment.json"
+    try:
+        return cattrs.structure({**_json(file, {})}, Environment)
+    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+        raise CheckpointError(f"{file}: damaged, it is not as a run writes it ({type(error).__name__})") from error
 
 
 def _words(recipe: Mapping[str, Any], final: Mapping[str, Any] | None) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from chainkit.errors import RecipeError
-from chainkit.registry import suggest
+from chainkit.plugin import Plugin
+from chainkit.registry import Registry, suggest
 
 if TYPE_CHECKING:
     from chainkit.host import Host
@@ -77,4 +78,21 @@ def find_recipe(name: str, host: Host) -> Path:
         providers = " and ".join(recipe.provider or "chainkit" for recipe in found)
         raise RecipeError(f"{name}: there are recipes of this name from {providers}; write plugin:{name} or give a path")
     kind = "no such file" if name.endswith(".toml") or "/" in name else "no such file, nor a recipe of this name"
-    raise RecipeError(f"{name}: {kind}{suggest(Path(name).stem, [recipe.name for recipe in shipped])}")
+    words = f"{name}: {kind}{suggest(Path(name).stem, [recipe.name for recipe in shipped])}"
+    raise RecipeError("; ".join([words, *host.registry.absences()]))
+
+
+def shippers(path: Path, registry: Registry) -> list[Plugin]:
+    """The plugins of the distribution that ships a recipe; none if it is a user's own.
+
+    Arguments:
+        path: The recipe's file.
+        registry: The components, with the folders of recipes.
+    """
+    folders = [("chainkit", own_folder()), *((_origin(plugin), folder) for plugin, folder in registry.recipes)]
+    origins = {origin for origin, folder in folders if folder.resolve() == path.resolve().parent}
+    return [plugin for plugin in registry.plugins if _origin(plugin) in origins]
+
+
+def _origin(plugin: Plugin) -> str:
+    return plugin.distribution or plugin.id

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from chainkit.component import Part
 from chainkit.errors import PluginError, RecipeError
 from chainkit.recipe.check import check_recipe
+from chainkit.recipe.find import shippers
 from chainkit.recipe.override import apply_overrides
 from chainkit.recipe.parts import located
 from chainkit.recipe.problems import problems
@@ -22,6 +23,8 @@ Structured = TypeVar("Structured")
 
 def read_recipe(source: Path | str, registry: Registry, overrides: Sequence[str] = ()) -> Recipe:
     """Reads and checks a recipe.
+
+    A name that several plugins gave means, in a recipe that a distribution ships, that distribution's own component.
 
     Arguments:
         source: A file as a ``Path``, or TOML text as a ``str``.
@@ -37,6 +40,8 @@ def read_recipe(source: Path | str, registry: Registry, overrides: Sequence[str]
     text, name = (read_file(source), str(source)) if isinstance(source, Path) else (source, "recipe")
     tables = parse(text, name)
     apply_overrides(tables, overrides)
+    if isinstance(source, Path) and (own := shippers(source, registry)):
+        registry = registry.preferring(own)
     recipe = _structured(tables, Recipe, _allowed(tables, registry))
     if found := check_recipe(recipe):
         raise RecipeError(*found)

@@ -133,13 +133,14 @@ def _part(made: cattrs.Converter, registry: Registry, value: Any, annotation: An
         raise ValueError(f"must be {spelled(annotation)}, not {written(value)}")
     try:
         name = _exactly(table["type"], str) if "type" in table else _missing_type(kind, registry)
-        component = registry.resolve(kind, name)
+        entry = registry.find(kind, name)
     except (ValueError, RecipeError) as error:
         raise ClassValidationError("type", [_noted(error, "type")], Part) from None
     plugin, colon, _ = name.rpartition(":")
     settings = {key: setting for key, setting in table.items() if key != "type"}
-    config: Any = made.structure(settings, component.config)
-    return Part(kind=kind, component=component, config=config, path="", plugin=plugin if colon else None)
+    config: Any = made.structure(settings, entry.component.config)
+    named = plugin if colon else entry.plugin.id if registry.ambiguous(entry) else None
+    return Part(kind=kind, component=entry.component, config=config, path="", plugin=named, provider=entry.plugin)
 
 
 def _missing_type(kind: str, registry: Registry) -> str:
