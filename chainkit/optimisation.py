@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,10 @@ from torch import Tensor, nn
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 
 DEFAULT = "model"
+FIXED = ("params", "lr")
+"""What of an optimiser's groups of parameters is no state: their parameters, and the rate, which is set for every update."""
+
+GROUP = "group"
 
 
 def parameter_sets(model: nn.Module, named: Mapping[str, list[nn.Parameter]]) -> dict[str, list[nn.Parameter]]:
@@ -46,6 +51,7 @@ class Optimisers:
         self.clip_norm = clip_norm
         self.optimizers = {name: factories[name](parameters) for name, parameters in self.sets.items()}
         self._rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
+        self._built = {name: [_own(group) for group in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
         self._untried: set[str] = set()
 
     def parameters(self, name: str | None) -> list[nn.Parameter]:
@@ -144,12 +150,15 @@ class Optimisers:
             optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The state of all optimisers, as named tensors and JSON data."""
+        """The state of all optimisers, as named tensors and JSON data: of parameters, and what has changed of groups of them."""
         tensors: dict[str, Tensor] = {}
         numbers: dict[str, Any] = {}
         for name, optimizer in self.optimizers.items():
-            for index, entries in optimizer.state_dict()["state"].items():
-                for key, value in entries.items():
+            entries: dict[str, Mapping[str, Any]] = {str(index): kept for index, kept in optimizer.state_dict()["state"].items()}
+            for number, (group, built) in enumerate(zip(optimizer.param_groups, self._built[name], strict=True)):
+                entries[f"{GROUP}{number}"] = _changed(_own(group), built)
+            for index, kept in entries.items():
+                for key, value in kept.items():
                     target: dict[str, Any] = tensors if isinstance(value, Tensor) else numbers
                     target[f"{name}/{index}/{key}"] = value
         return tensors, numbers
@@ -157,12 +166,31 @@ class Optimisers:
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Puts back a copy of what ``state`` gave."""
         states: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in self.optimizers}
+        groups = {name: [dict(group) for group in built] for name, built in self._built.items()}
         for path, value in {**tensors, **numbers}.items():
             name, index, key = path.rsplit("/", 2)
-            states[name].setdefault(int(index), {})[key] = value.clone() if isinstance(value, Tensor) else value
+            kept = groups[name][int(index.removeprefix(GROUP))] if index.startswith(GROUP) else states[name].setdefault(int(index), {})
+            like = kept.get(key, value)
+            kept[key] = value.to(like.device, copy=True) if isinstance(value, Tensor) and isinstance(like, Tensor) else value
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
+            fixed = [{key: group[key] for key in FIXED} for group in optimizer.state_dict()["param_groups"]]
+            param_groups = [{**group, **own} for group, own in zip(fixed, groups[name], strict=True)]
+            optimizer.load_state_dict({"state": states[name], "param_groups": param_groups})
         self._untried = set(self.optimizers)
+
+
+def _own(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group of parameters holds that its optimiser may count in, copied."""
+    return copy.deepcopy({key: value for key, value in group.items() if key not in FIXED})
+
+
+def _changed(now: Mapping[str, Any], built: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in now.items() if key not in built or not _same(value, built[key])}
+
+
+def _same(value: Any, built: Any) -> bool:
+    tensors = isinstance(value, Tensor), isinstance(built, Tensor)
+    return torch.equal(value, built) if all(tensors) else not any(tensors) and bool(value == built)
 
 
 def _sum(parameters: Sequence[nn.Parameter]) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 from chainkit.optimisation import DEFAULT, Optimisers, parameter_sets
+from chainkit.snapshot import Snapshot
 
 
 @pytest.fixture
@@ -131,9 +134,55 @@ def test_parameters_that_are_no_numbers_are_found(model, value):
     assert torch.equal(model["a"].weight[1], before)
 
 
+class Counted(torch.optim.Optimizer):
+    """Counts in its groups, as schedule-free optimisers do: a number, a tensor, and one that appears on the way."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": 0.1, "betas": (0.5, 0.9), "updates": 0, "norm": torch.zeros(())})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["updates"] += 1
+            group["largest"] = max(group.get("largest", 0.0), *(float(p.grad.abs().max()) for p in group["params"]))
+            for parameter in group["params"]:
+                group["norm"].add_(parameter.grad.norm())
+                parameter.sub_(parameter.grad * group["lr"] / (group["updates"] * (group["largest"] + group["norm"])))
+
+
+def test_only_what_an_optimiser_has_changed_of_its_groups_is_kept(model):
+    optimisers = Optimisers(parameter_sets(model, {}), {DEFAULT: Counted})
+    assert optimisers.state() == ({}, {})
+    loss(model).backward()
+    optimisers.apply(DEFAULT)
+    tensors, numbers = optimisers.state()
+    assert list(tensors) == ["model/group0/norm"]
+    assert set(numbers) == {"model/group0/updates", "model/group0/largest"}
+    optimisers.restore({}, {})  # as before the first update, or as a checkpoint of an earlier version has it
+    [group] = optimisers.optimizers[DEFAULT].param_groups
+    assert (group["updates"], float(group["norm"]), "largest" in group) == (0, 0.0, False)
+    assert group["betas"] == (0.5, 0.9)
+
+
+def test_what_is_counted_in_groups_is_taken_back_with_its_update(model):
+    optimisers = Optimisers(parameter_sets(model, {}), {DEFAULT: Counted})
+    before = Snapshot(model, optimisers)
+    for _ in range(2):
+        loss(model).backward()
+        before.begin(), before.complete()
+        kept = optimisers.state()[1]
+        optimisers.apply(DEFAULT)
+        assert optimisers.state()[1] != kept
+        before.restore()
+        assert optimisers.state()[1] == kept
+        loss(model).backward()
+        optimisers.apply(DEFAULT)
+
+
 @pytest.mark.parametrize(
     "factory",
     [
+        Counted,
         adam,
         momentum,
         lambda p: torch.optim.SGD(p, lr=0.1),
@@ -153,7 +202,7 @@ def test_restored_optimisers_go_on_as_if_never_stopped(model, factory):
     advance(model, optimisers, 3)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     tensors, numbers = optimisers.state()
-    tensors = {name: value.clone() for name, value in tensors.items()}
+    tensors, numbers = {name: value.clone() for name, value in tensors.items()}, json.loads(json.dumps(numbers))
     advance(model, optimisers, 3)
 
     again = nn.ModuleDict({"a": nn.Linear(2, 3), "b": nn.Linear(3, 1)})
