@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from chainkit.board import Board, connected
-from chainkit.errors import ChainkitError
+from chainkit.errors import ChainkitError, RecipeError
 from chainkit.interrupt import deferring
 from chainkit.random import Share, Source
 
@@ -140,6 +140,7 @@ def joined() -> Iterator[Group]:
     error that all processes share ends all of them, and is raised by the leader alone.
 
     Raises:
+        RecipeError: The environment says how many they are, and not which this one is and where the others are.
         ProcessLostError: The others cannot be reached, or one of them has ended.
         SystemExit: In the others, with the exit code of such an error.
     """
@@ -147,6 +148,8 @@ def joined() -> Iterator[Group]:
     if size == 1:
         yield ALONE
         return
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise RecipeError(f"WORLD_SIZE: is {size} without {', '.join(missing)}; start several processes by torchrun, or unset it")
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     with connected():
         store, *_ = next(dist.rendezvous("env://", rank, size))

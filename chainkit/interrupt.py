@@ -79,9 +79,14 @@ def _end(number: int, frame: FrameType | None) -> None:
 def handling_signals(*, insisting: bool = True) -> Iterator[None]:
     """While inside, :data:`STOPPING` ask loops to stop; one that came while :func:`ending_on_signals` did, does so too.
 
+    A thread other than the main one cannot handle signals, and leaves things as they are.
+
     Arguments:
         insisting: Whether a second one stops at once, if it is not SIGHUP; a launcher that passes signals on may repeat them.
     """
+    if not _handles_signals():
+        yield
+        return
     try:
         with _handled_by(_note if insisting else _note_first, *STOPPING):
             yield
@@ -97,7 +102,7 @@ def ending_on_signals() -> Iterator[None]:
     exception is lost, as in a destructor, the first loop that polls stops. A thread other than the main
     one cannot handle signals, and leaves things as they are.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _handles_signals():
         yield
         return
     try:
@@ -105,6 +110,10 @@ def ending_on_signals() -> Iterator[None]:
             yield
     finally:
         _received.clear()
+
+
+def _handles_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager

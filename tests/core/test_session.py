@@ -972,6 +972,18 @@ def test_a_second_signal_stops_at_once_and_says_which(number):
     assert caught.value.args == (number,)
 
 
+def test_a_thread_that_cannot_handle_signals_leaves_them_as_they_are():
+    before = signal.getsignal(signal.SIGTERM)
+
+    def handled():
+        with ending_on_signals(), handling_signals():
+            poll()
+            return signal.getsignal(signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(handled).result() == before
+
+
 def wait_for(condition, seconds=300.0):
     deadline = time.monotonic() + seconds
     while not condition():

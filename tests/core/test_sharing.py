@@ -168,9 +168,18 @@ def test_others_that_cannot_be_reached_at_the_start_are_lost_and_no_bug(monkeypa
         assert (url, rank, size) == ("env://", 1, 2)
         raise torch.distributed.DistNetworkError("The client socket has failed to connect")
 
-    for name, value in {"WORLD_SIZE": "2", "RANK": "1"}.items():
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.distributed, "rendezvous", refused)
     with pytest.raises(ProcessLostError, match=r"cannot be reached .*failed to connect"), joined():
         pass
     assert current() == ALONE
+
+
+@pytest.mark.parametrize("missing", ["RANK", "MASTER_ADDR", "MASTER_PORT"])
+def test_processes_that_no_launcher_has_started_are_refused(monkeypatch, missing):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(RecipeError, match=f"^WORLD_SIZE: is 2 without {missing}; start several processes by torchrun"), joined():
+        pass
