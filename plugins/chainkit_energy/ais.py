@@ -4,8 +4,8 @@ r"""Annealed importance sampling of the partition function.
 
 over annealed chains (Neal 2001; Salakhutdinov and Murray 2008). The estimate of Z is unbiased, so that
 of log Z is too low in expectation, and that of log p(x) too high: it is optimistic, the more so the
-fewer temperatures and chains there are. With m chains of effective sample size S, the standard error
-e of log Z is :math:`e^2 = (1/S - 1/m)\, m / (m - 1)`, and the estimate falls short by about e^2 / 2.
+fewer temperatures and chains there are. Its standard error, and by how much the estimate of log Z
+probably falls short, are those of a bootstrap over the chains (:mod:`chainkit_estimators.importance`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chainkit_energy.configs import AISConfig
 from chainkit_energy.operator import EnergyOperator
 from chainkit_estimators.factorial import factorial_log_prob
 from chainkit_estimators.figures import labels, standard_errors
-from chainkit_estimators.importance import COLLAPSED, effective_size, log_mean_exp
+from chainkit_estimators.importance import COLLAPSED, bootstrap, effective_size, log_mean_exp
 
 BLOCK = 250
 """Chains that are run at once, with random numbers of their own."""
@@ -70,7 +70,7 @@ def log_unnormalised(chain: Chain, examples: Examples, max_rows: int) -> Tensor:
 class AIS(Estimator, Divisible):
     """log p(x) of the energy's own law, with log Z from annealed chains; optimistic in expectation.
 
-    ``details``: ``log_partition``, ``temperatures`` N, and ``shortfall``, e^2 / 2 in nats.
+    ``details``: ``log_partition``, ``temperatures`` N, and ``shortfall`` of log Z, in nats.
 
     Arguments:
         steps: N, the number of temperatures, 1 or more; None is the chain's K.
@@ -97,7 +97,7 @@ class AIS(Estimator, Divisible):
             weights = partition_weights(longer, self.chains, examples)
             values = log_unnormalised(chain, examples, self.max_rows)
         log_partition, effective = log_mean_exp(weights).item(), effective_size(weights).item()
-        squared = max(1 / effective - 1 / self.chains, 0.0) * self.chains / (self.chains - 1)
+        shortfall, squared = (moment.item() for moment in bootstrap(weights[None].double(), examples.seed))
         return Estimate(
             name="AIS",
             meaning="log p(x) of the energy's law, log Z by annealed importance sampling; optimistic, in expectation above log p(x)",
@@ -108,7 +108,7 @@ class AIS(Estimator, Divisible):
             effective=effective,
             effective_min=effective,
             baseline=factorial_log_prob(examples, self.max_rows)[1].mean().item(),
-            details={"log_partition": log_partition, "temperatures": longer.steps, "shortfall": squared / 2},
+            details={"log_partition": log_partition, "temperatures": longer.steps, "shortfall": shortfall},
             warnings=self._warnings(effective),
             **labels(examples),
         )

@@ -50,7 +50,8 @@ def effective_size(weights: Tensor) -> Tensor:
 def bootstrap(weights: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Repeats the log mean exp of each row with its entries drawn anew.
 
-    Rows are repeated with the same draws, so that none depends on the others.
+    Rows are repeated with the same draws, so that none depends on the others. Draws from B blocks vary by
+    (B - 1) / B of what the blocks' own law does, which is put right.
 
     Arguments:
         weights: Log weights, [n, m]; drawn one by one, or in about :data:`BLOCKS` blocks where there are more.
@@ -67,7 +68,8 @@ def bootstrap(weights: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     times = torch.zeros(drawn.shape, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(drawn.shape, dtype=torch.float64))
     sums = torch.cat([(rows[:, None] + times.log()).logsumexp(2) for rows in blocks.split(HELD_ROWS)])
     repeated = sums - (times @ sizes).log()
-    return log_mean_exp(weights) - repeated.mean(1), repeated.var(1).nan_to_num(nan=math.inf)
+    unbiased = len(parts) / max(1, len(parts) - 1)
+    return unbiased * (log_mean_exp(weights) - repeated.mean(1)), unbiased * repeated.var(1).nan_to_num(nan=math.inf)
 
 
 def curve_points(walks: int) -> list[int]:

@@ -206,15 +206,15 @@ def test_the_enumerated_figure_is_the_exact_one(large):
     assert found.error_walks is None
 
 
-def test_the_error_of_annealing_is_the_relative_one_of_the_mean_weight(large):
-    """The squared error of log Z is Var(w) / (n mean(w)^2), with the unbiased variance."""
-    estimator, examples = AIS(steps=5, chains=30), drawn_from(large.operator.energy, 10, 5)("test")
-    weights = partition_weights(stretched(large, 5), 30, examples).exp()
+def test_the_error_of_annealing_is_about_the_relative_one_of_the_mean_weight(large):
+    """To first order the squared error of log Z is Var(w) / (n mean(w)^2), with the unbiased variance, and its bias half of that."""
+    estimator, examples = AIS(steps=40, chains=600), drawn_from(large.operator.energy, 10, 5)("test")
+    weights = partition_weights(stretched(large, 40), 600, examples).exp()
     found = estimator.estimate(large, HeatedProcess(), examples)
     values = -large.operator.energy(examples.data.split("test").values)
     assert found.error_examples == pytest.approx((values.std() / len(values) ** 0.5).item())
-    assert found.error_walks == pytest.approx((weights.var() / 30).sqrt().item() / weights.mean().item())
-    assert found.details["shortfall"] == pytest.approx(found.error_walks**2 / 2)
+    assert found.error_walks == pytest.approx((weights.var() / 600).sqrt().item() / weights.mean().item(), rel=0.25)
+    assert abs(found.details["shortfall"] - found.error_walks**2 / 2) < 4 * found.error_walks / 100**0.5
 
 
 def test_the_errors_of_annealing_are_what_repetition_shows(large):

@@ -10,9 +10,9 @@ from chainkit.data import Split
 from chainkit.errors import DataError
 from chainkit.kernel import GaussianKernel
 from chainkit.preparation import Unprepared
-from chainkit.random import seeded
 from chainkit_estimators.classifier import ClassifierScore
 from chainkit_estimators.reader import Training, reader
+from chainkit_estimators.samples import draw
 from chainkit_infusion import IncreasingRate, InfusionProcess
 from chainkit_priors import GaussianPrior
 
@@ -54,7 +54,7 @@ def test_samples_of_one_class_are_read_surely_and_have_no_class_entropy():
 def test_the_error_of_the_confidence_is_that_of_a_mean():
     data, chain = two_clusters(), Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), Towards(), 1)
     found = read(Towards(), data)
-    samples = chain.sample(500, source=seeded("cpu", 0, "classifier samples")).state
+    samples = draw(chain, data.examples("test"), 500)
     sure = reader(data.examples("test"), Training(hidden=32, epochs=300))(samples).double().softmax(1).amax(1)
     assert found.value == pytest.approx(sure.mean().item())
     assert found.error_examples == pytest.approx(sure.std().item() / 500**0.5)

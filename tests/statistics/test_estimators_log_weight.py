@@ -17,7 +17,7 @@ from chainkit.random import normal
 from chainkit.transition import log_ratio_by_step
 from chainkit_estimators import Importance, LowerBound
 from chainkit_estimators.figures import jackknife_error, walked
-from chainkit_estimators.importance import curve_points, with_walks
+from chainkit_estimators.importance import bootstrap, curve_points, log_mean_exp, with_walks
 from chainkit_infusion import IncreasingRate, InfusionProcess, NearGaussian
 from chainkit_priors import GaussianPrior
 
@@ -187,6 +187,13 @@ def test_the_errors_of_importance_sampling_are_what_repetition_shows():
     expected = values[:, 0].mean().item() + 0.245 - found[0].details["shortfall"]
     assert abs(mean - expected) < 4 * error / math.sqrt(60)
     assert found[0].effective == pytest.approx(200 * math.exp(-0.49), rel=0.05)
+
+
+@pytest.mark.parametrize("walks", [2, 3, 5, 10, 60])
+def test_few_walks_do_not_make_the_error_too_small(walks):
+    weights = 0.3 * torch.randn(5000, walks, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    squared = [bootstrap(weights, seed)[1].mean().item() for seed in range(20)]  # rows share their draws: 14 % each
+    assert sum(squared) / 20 == pytest.approx(log_mean_exp(weights).var().item(), rel=0.1)
 
 
 def test_the_error_of_collapsed_weights_is_not_capped_at_one_nat():
