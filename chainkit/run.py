@@ -12,7 +12,7 @@ import torch
 from chainkit.build import Model, build_data, build_model, build_part, choose_device, import_builders
 from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
-from chainkit.data import Data
+from chainkit.data import Data, Examples
 from chainkit.distributed import current, lead
 from chainkit.errors import DataError, RecipeError
 from chainkit.estimator import Estimate, Estimator
@@ -67,6 +67,7 @@ class Run:
         self.metrics = MetricsLog(directory.metrics)
         self.finished = False
         self.weights = "initial weights"
+        self._is_held = False
         self.trainer = self._trainer()
         self._rehearse()
 
@@ -120,6 +121,9 @@ class Run:
     def _trainer(self) -> Trainer:
         settings, context = self.recipe.train, Context(data=self.data.summary, steps=self.chain.steps)
         sets = parameter_sets(self.model, self.model.objective.parameter_sets())
+        if unknown := sorted(set(settings.optimizers) - set(sets)):
+            known = f"{self.recipe.objective.name} has no such set of parameters, only {', '.join(sets)}"
+            raise RecipeError(*(f"train.optimizers.{name}: {known}" for name in unknown))
         parts = {name: settings.optimizers.get(name, settings.optimizer) for name in sets}
         optimisers = Optimisers(sets, {name: build_part(part, context) for name, part in parts.items()}, settings.clip_norm)
         decay = {} if settings.decay is None else {"decay": build_part(settings.decay, context)}
@@ -174,13 +178,16 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Holds the run's directory for the processes that work on it.
+        """Holds the run's directory for the processes that work on it; within another such context it is held already.
 
         Raises:
             RunBusyError: Another process holds it.
         """
         with ExitStack() as stack:
-            lead(lambda: stack.enter_context(self.directory.locked()))
+            if not self._is_held:
+                lead(lambda: stack.enter_context(self.directory.locked()))
+                self._is_held = True
+                stack.callback(setattr, self, "_is_held", False)
             yield
 
     def sample(
@@ -202,12 +209,15 @@ class Run:
             clamp: What to hold in place (``chainkit.hold``).
             seed: Seed of the draws.
             keep_path: Whether to keep every state on the way.
+
+        Raises:
+            ValueError: ``n`` or ``steps`` below 1, or the chain does not allow this number of steps.
         """
-        n = n or self.recipe.sample.n
+        n = self.recipe.sample.n if n is None else n
         condition = self.data.conditions(n, self.device) if condition is None else condition
         samples = self.chain.sample(
             n,
-            steps=steps or self.recipe.sample.steps,
+            steps=self.recipe.sample.steps if steps is None else steps,
             condition=condition,
             clamp=clamp,
             source=seeded(self.device, seed, "samples"),
@@ -238,19 +248,30 @@ class Run:
 
         Raises:
             NonFiniteError: A figure is not a finite number.
+            RunBusyError: Another process holds the run.
+            ValueError: ``examples`` below 1.
         """
         table = self.recipe.evaluate
-        chosen = self.data.examples(
-            split or table.split, examples or table.examples, seed=table.seed if seed is None else seed, device=self.device
-        )
-        context = Context(data=self.data.summary, steps=self.chain.steps)
-        unfinished, found = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions()), []
-        told_by = fingerprint(self.data, chosen.split)
         parts = table.estimators if estimators is None else estimators
+        if not parts:
+            return []
+        n = table.examples if examples is None else examples
+        if n is not None and n < 1:
+            raise ValueError(f"at least one example is estimated on, not {n}")
+        chosen = self.data.examples(
+            table.split if split is None else split, n, seed=table.seed if seed is None else seed, device=self.device
+        )
+        with self.held():
+            return self._estimates(parts, chosen)
+
+    def _estimates(self, parts: Sequence[Part], chosen: Examples) -> list[Estimate]:
+        context = Context(data=self.data.summary, steps=self.chain.steps)
+        told_by = {split: fingerprint(self.data, split) for split in {"train", chosen.split}}
+        unfinished, found = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions(), told_by), []
         for part, estimator in [(part, self._estimator(part, context)) for part in parts]:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             found.append(unfinished.once(part, estimator))
-            record = to_json(found[-1], self.weights, unstructure(part), told_by)
+            record = to_json(found[-1], self.weights, unstructure(part), told_by[chosen.split])
             lead(partial(write_evaluation, self.directory.evaluation, [record]))
         unfinished.close()
         return found

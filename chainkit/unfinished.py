@@ -38,14 +38,16 @@ class Unfinished:
         model: What is evaluated.
         examples: On what.
         versions: Versions of the plugins.
+        data: Fingerprints of the splits that figures depend on, by name.
     """
 
-    def __init__(self, root: Path, model: Model, examples: Examples, versions: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, model: Model, examples: Examples, versions: Mapping[str, str], data: Mapping[str, str]) -> None:
         self.root = root
         self.model = model
         self.examples = examples
         self.key = {
             "weights": fingerprint(model),
+            "data": dict(data),
             "examples": [examples.split, examples.seed, examples.index.tolist()],
             "versions": dict(versions) | {"torch": str(torch.__version__)},
             "device": torch.device(examples.device).type,

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 
+import attrs
 import pytest
 import torch
 
 import chainkit
-from chainkit import log_weight
+from chainkit import log_weight, run
 from chainkit.cli import main
-from chainkit.errors import Interrupted, RecipeError
+from chainkit.errors import DataError, Interrupted, RecipeError, RunBusyError
 from chainkit.evaluation import from_json, read_evaluation, to_json
 from chainkit.host import load_plugins
 from chainkit.interrupt import handling_signals, poll
@@ -52,9 +53,9 @@ class Quiet(Reporter):
 def path(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "recipe.toml").write_text(RECIPE)
-    run = new_run(folder / "recipe.toml", folder / "run", load_plugins(), reporter=Quiet())
-    Session(run).complete()
-    return run.path
+    made = new_run(folder / "recipe.toml", folder / "run", load_plugins(), reporter=Quiet())
+    Session(made).complete()
+    return made.path
 
 
 @pytest.fixture
@@ -196,6 +197,53 @@ def test_what_was_kept_is_not_taken_for_another_evaluation(opened, monkeypatch):
     assert sorted(opened.directory.evaluating.iterdir()) == kept
     load_final(opened)
     opened.evaluate(parts(opened.host), seed=5)
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_what_was_kept_is_not_taken_for_a_figure_of_other_data(path, split, monkeypatch):
+    """As when a file of examples is corrected before the evaluation goes on."""
+    first, second = (chainkit.open_run(path, reporter=Quiet()) for _ in range(2))
+    values = second.data.splits[split].values
+    second.data.splits[split] = attrs.evolve(second.data.splits[split], values=values + 1)
+    expected = second.evaluate(parts(second.host), seed=7)
+    with monkeypatch.context() as patched:
+        Stops(patched, log_weight, "_block", 2)
+        with handling_signals(), pytest.raises(Interrupted):
+            first.evaluate(parts(first.host), seed=7)
+    assert second.evaluate(parts(second.host), seed=7) == expected
+    first.evaluate(parts(first.host), seed=7)
+    assert not first.directory.evaluating.exists()
+
+
+def test_every_split_is_read_once_for_its_fingerprint(opened, monkeypatch):
+    asked = []
+    monkeypatch.setattr(run, "fingerprint", lambda data, split: asked.append(split) or split)
+    opened.evaluate(split="train")
+    opened.evaluate(split="test")
+    assert sorted(asked) == ["test", "train", "train"]
+
+
+def test_nothing_is_asked_of_a_run_that_another_holds(opened):
+    before = opened.directory.evaluation.read_text()
+    with opened.directory.locked(), pytest.raises(RunBusyError):
+        opened.evaluate()
+    assert opened.directory.evaluation.read_text() == before
+    with opened.held(), opened.held():
+        assert len(opened.evaluate()) == 3
+        with pytest.raises(RunBusyError), opened.directory.locked():
+            pass
+    with opened.directory.locked():
+        pass
+
+
+def test_no_number_stands_for_the_number_of_the_recipe(opened):
+    for given in ({"n": 0}, {"n": 2, "steps": 0}):
+        with pytest.raises(ValueError, match=r"at least one .*, not 0"):
+            opened.sample(**given)
+    with pytest.raises(ValueError, match="at least one example is estimated on, not 0"):
+        opened.evaluate(examples=0)
+    with pytest.raises(DataError, match="has no  split"):
+        opened.evaluate(split="")
 
 
 def test_a_figure_asked_for_otherwise_stands_beside_and_the_same_one_in_its_place(opened):

@@ -160,7 +160,7 @@ class Meddler:
 
     @chainkit.hookimpl
     def chainkit_checkpoint_load(self, run, state):
-        self.memory = list(state["meddler"]["epochs"])
+        self.memory = list(state["epochs"])
 
 
 class Killed(BaseException):
@@ -491,8 +491,7 @@ class Diary:
 
     @chainkit.hookimpl
     def chainkit_checkpoint_load(self, run, state):
-        [mine] = [kept for name, kept in state.items() if name.startswith("diary")]
-        self.entries.append(f"load {mine['entries']}")
+        self.entries.append(f"load {state['entries']}")
 
     @chainkit.hookimpl
     def chainkit_run_error(self, run, error):
@@ -632,11 +631,19 @@ def test_a_run_that_is_not_trained_is_not_opened(begin, tmp_path):
 # What would fail at the end fails before the start
 
 
+def test_what_is_not_estimated_needs_no_examples(begin):
+    run = begin(METHODS["infusion"], "train.epochs=1", "data.test=0", "evaluate.estimators=[]")
+    assert "test" not in run.data.splits
+    assert run.finished
+    assert not (run.path / "evaluation.json").exists()
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("sample.steps=7", "sample.steps"),
         ("evaluate.estimators.0.walks=0", "evaluate.estimators"),
+        ("train.optimizers.critc=tiny", "train.optimizers.critc: tiny has no such set of parameters, only model"),
         ("evaluate.split=valid", "evaluate.split: tiny has no valid split, only train"),
     ],
 )
