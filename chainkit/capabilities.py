@@ -147,6 +147,10 @@ class Respaceable(ABC):
         """
 
 
+class LastStepApart:
+    """Of an operator: its step 1 is of another kind than the others, such as one without the noise of theirs, and is taken exactly once."""
+
+
 class NoiseLevel(ABC):
     """Of an operator's config: the noise that one step injects at temperature 1 is stated.
 

@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from chainkit.capabilities import Distribution, HasMean, Respaceable
+from chainkit.capabilities import Distribution, HasMean, LastStepApart, Respaceable
 from chainkit.extension import RULES, Step
 from chainkit.interrupt import poll
 from chainkit.modes import evaluating
@@ -144,6 +144,11 @@ class Chain(nn.Module):
         if steps < 1:
             raise ValueError(f"a chain is sampled with at least one step, not {steps}")
         plan = RULES[self.extend](steps, self.steps)
+        if isinstance(self.operator, LastStepApart) and sum(step.index == 1 for step in plan) != 1:
+            raise ValueError(
+                f"{type(self.operator).__name__} takes its step 1 once, at the end, which {self.extend!r} does not for {steps} steps of a "
+                f'chain of {self.steps}; "noise-end" does from 2 steps up'
+            )
         if self.extend != "respace" or steps == self.steps:
             return self.operator, plan
         if not isinstance(self.operator, Respaceable):

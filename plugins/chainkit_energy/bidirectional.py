@@ -88,6 +88,7 @@ class Bidirectional(Estimator, Divisible):
             walks=self.walks,
             beside={"lower bound": lower.mean().item(), "upper bound": upper.mean().item()},
             likelihood=False,
+            lower_is_better=True,
             details={"temperatures": longer.steps},
             **labels(examples),
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from chainkit.network import Network
 from chainkit.prior import Prior
+from chainkit.statistics import normalisers
 from chainkit_energy.energy import Energy, wide
 
 if TYPE_CHECKING:
@@ -27,10 +28,15 @@ class Tilted(Energy):
     Arguments:
         prior: p*, with a density.
         network: Gives f, one term per element of s; evaluated as at step 1 throughout.
+
+    Raises:
+        ValueError: The network normalises over its batch: the energy of a state would depend on others.
     """
 
     def __init__(self, prior: Prior, network: Network) -> None:
         super().__init__()
+        if normalisers(network):
+            raise ValueError('network: an energy is a function of one state, which batch normalisation is not; set norm = "none"')
         self.prior = prior
         self.network = network
 

@@ -70,6 +70,7 @@ class Copying(Comparing):
             unit="of 1",
             error_examples=standard_errors(terms)[0],
             likelihood=False,
+            lower_is_better=True,
             beside={"held-out data": others.mean().item()},
             details={"samples": len(samples), "training examples": len(training), "error of held-out data": standard_errors(others)[0]},
             **labels(examples),

@@ -136,6 +136,7 @@ class Fidelity(OfSamples):
             value=found["frechet_inception_distance"],
             unit="squared units of the features",
             likelihood=False,
+            lower_is_better=True,
             beside={
                 "Inception score": found["inception_score_mean"],
                 "training data": nearby["frechet_inception_distance"],

@@ -87,6 +87,7 @@ class Frechet(Comparing):
             unit="squared units of the features",
             error_examples=(over_samples**2 + over_data**2) ** 0.5,
             likelihood=False,
+            lower_is_better=True,
             beside={"training data": frechet_distance(fitted(sets.training), data)},
             details={"samples": len(sets.samples), "training examples": len(sets.training)},
             **labels(examples),

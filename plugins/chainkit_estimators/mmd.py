@@ -124,6 +124,7 @@ class Mmd(Comparing):
             unit=f"of {2 * len(bandwidths)}",
             error_examples=errors[-1].item(),
             likelihood=False,
+            lower_is_better=True,
             beside={"training data": nearby[0][-1].item()},
             details={"samples": len(sets.samples), "median distance": scale if self.relative else None},
             curves=(

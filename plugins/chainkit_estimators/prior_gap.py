@@ -184,6 +184,7 @@ class PriorGap(Estimator):
             error_examples=error,
             walks=1,
             likelihood=False,
+            lower_is_better=True,
             details={
                 "bias": bias,
                 "moved": math.sqrt(ends.moved / elements),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from chainkit.capabilities import LastStepApart
 from chainkit.distributions import Distribution
 from chainkit.kernel import BernoulliKernel, GaussianKernel
 from chainkit.network import Network
@@ -49,7 +50,7 @@ def of_bits(corruption: Corruption) -> Corruption:
     return corruption
 
 
-class Autoencoder(TransitionOperator, Reconstructs):
+class Autoencoder(TransitionOperator, Reconstructs, LastStepApart):
     """An operator around a network that is shown corrupted examples.
 
     Arguments:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from chainkit.capabilities import LastStepApart
 from chainkit.distributions import Distribution
 from chainkit.kernel import BernoulliKernel, Kernel
 from chainkit.operator import TransitionOperator
@@ -75,7 +76,7 @@ class GSNKernel(DenoisingKernel):
         return self.clean.at(temperature) if last.all() else self.onward(temperature)
 
 
-class GSN(TransitionOperator, Reconstructs):
+class GSN(TransitionOperator, Reconstructs, LastStepApart):
     """A GSN over bits.
 
     Arguments:

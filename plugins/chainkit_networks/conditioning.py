@@ -7,11 +7,16 @@ with n frequencies and learned A, B and L; or :math:`E_k = a\,k / K + b`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from chainkit_networks.configs import Step
 from chainkit_networks.steps import step_row
+
+if TYPE_CHECKING:
+    from chainkit.data import Summary
 
 FREQUENCIES = 32
 LABEL_SCALE = 0.1
@@ -47,6 +52,22 @@ class StepEmbedding(nn.Module):
     def forward(self, k: int | Tensor) -> Tensor:
         """[features] for an int, [B, features] for a LongTensor [B]."""
         return self.net(self.table[step_row(k, self.steps)])
+
+
+def classes_told(data: Summary) -> int | None:
+    """Number of class labels that a network for some data is told, None where there are none.
+
+    Arguments:
+        data: What is known of the data.
+
+    Raises:
+        ValueError: Its examples are conditioned on real values, which these networks are not told.
+    """
+    if data.condition is not None:
+        raise ValueError(
+            "this network is told class labels, and not the examples that the labels are conditioned on; take the operator gsn"
+        )
+    return data.classes
 
 
 class Conditioning(nn.Module):

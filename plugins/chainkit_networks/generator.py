@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from chainkit.network import Network
-from chainkit_networks.conditioning import Conditioning
+from chainkit_networks.conditioning import Conditioning, classes_told
 from chainkit_networks.configs import Activation, Norm, Step
 from chainkit_networks.configs import Decoders as DecodersKind
 from chainkit_networks.decoder import Decoders, halvings, image_shape
@@ -84,5 +84,5 @@ def build(config: GeneratorConfig, context: Context) -> Generator:
         step=config.step,
         decoders=config.decoders,
         steps=context.steps,
-        classes=context.data.classes,
+        classes=classes_told(context.data),
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from chainkit.network import Network
-from chainkit_networks.conditioning import Conditioning
+from chainkit_networks.conditioning import Conditioning, classes_told
 from chainkit_networks.configs import Activation, Norm, Step
 from chainkit_networks.configs import Readout as ReadoutKind
 from chainkit_networks.layer import Layer
@@ -98,5 +98,5 @@ def build(config: MLPConfig, context: Context) -> MLP:
         knots=config.knots,
         step=config.step,
         steps=context.steps,
-        classes=context.data.classes,
+        classes=classes_told(context.data),
     )

@@ -30,16 +30,22 @@ class SharedBatchNorm(_BatchNorm, SharedStatistics):
         Arguments:
             input: [B, features] or [B, features, *space].
             k: The step, not used.
+
+        Raises:
+            RecipeError: While training, one value per feature in the batch.
         """
-        return self._together(input) if self.training and current().size > 1 else super().forward(input)
+        if self.training and current().size > 1:
+            return self._together(input)
+        if self.training:
+            _require_two(input.numel() // self.num_features)
+        return super().forward(input)
 
     def _together(self, values: Tensor) -> Tensor:
         """Training with the rows of all processes; the running variance is the unbiased one, as torch's is."""
         rows = torch.zeros(len(values), dtype=torch.long, device=values.device)
         found = normalised_together(values, rows, self.weight[None], self.bias[None], self.eps)
         count = float(found.count)
-        if count < 2:
-            raise RecipeError("one example in the batch: batch normalisation needs two or more")
+        _require_two(count)
         if self.track_running_stats:
             assert self.num_batches_tracked is not None
             assert self.running_mean is not None
@@ -49,6 +55,13 @@ class SharedBatchNorm(_BatchNorm, SharedStatistics):
             self.running_mean.lerp_(found.mean[0], momentum)
             self.running_var.lerp_(found.variance[0] * (count / (count - 1)), momentum)
         return found.values
+
+
+def _require_two(count: float) -> None:
+    if count < 2:
+        raise RecipeError(
+            'one example in the batch: batch normalisation needs two or more; a larger train.batch_size or norm = "none" would do'
+        )
 
 
 class Unnormalised(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from chainkit.network import Network
-from chainkit_networks.conditioning import Conditioning
+from chainkit_networks.conditioning import Conditioning, classes_told
 from chainkit_networks.configs import Readout as ReadoutKind
 from chainkit_networks.configs import Step
 from chainkit_networks.readout import Readout
@@ -96,7 +96,7 @@ def build(config: RBFConfig, context: Context) -> RadialBasis:
         readout=config.readout,
         step=config.step,
         steps=context.steps,
-        classes=context.data.classes,
+        classes=classes_told(context.data),
     )
     network.spread(context.data.mean, context.data.variance)
     return network

@@ -16,7 +16,7 @@ from chainkit.comparison import Comparison, Entry, Setting, compare
 from chainkit.errors import RecipeError
 from chainkit.evaluation import to_json, words
 from chainkit.files import write_text
-from chainkit.run_record import read_record
+from chainkit.run_record import Figure, read_record
 from chainkit_report.comparison_page import comparison_page
 from chainkit_report.run_page import run_page
 from chainkit_report.tables import of, text
@@ -43,8 +43,8 @@ def report(run: Path, out: Path | None) -> None:
 def compare_runs(runs: tuple[Path, ...], page: Path | None, as_json: bool) -> None:
     """Put the runs in directories RUN beside each other: settings that differ, and all figures.
 
-    The highest likelihood is marked as best where it is above all others of the same quantity by more
-    than the joint standard error. Figures of differently prepared data are not ranked.
+    The highest likelihood, or the lowest distance, is marked as best where it is apart from all others of the same quantity
+    by more than the joint standard error. Figures of differently prepared data are not ranked.
     """
     comparison = compare([read_record(run) for run in runs])
     if page is not None:
@@ -86,15 +86,16 @@ def _setting(setting: Setting) -> tuple[str, ...]:
 
 def _entry(entry: Entry, comparison: Comparison) -> tuple[str, ...]:
     estimate = entry.figure.estimate
-    return estimate.name, comparison.names[entry.run], entry.mark, words(attrs.evolve(estimate, beside={})), of(estimate)
+    return estimate.name, comparison.names[entry.run], entry.mark, words(attrs.evolve(estimate, beside={})), of(entry)
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return to_json(figure.estimate, figure.weights, figure.settings or None, figure.data)
 
 
 def _record(comparison: Comparison) -> dict[str, Any]:
     """A comparison as JSON."""
-    entries = [
-        {"run": comparison.names[entry.run], "mark": entry.mark, **to_json(entry.figure.estimate, entry.figure.weights)}
-        for entry in comparison.entries
-    ]
+    entries = [{"run": comparison.names[entry.run], "mark": entry.mark, **_figure(entry.figure)} for entry in comparison.entries]
     return {
         "runs": [{"name": name, "path": str(run.path)} for name, run in zip(comparison.names, comparison.runs, strict=True)],
         "settings": {setting.key: setting.values for setting in comparison.settings},

@@ -7,7 +7,8 @@ from chainkit_report.html import Html, element, joined, listed, page
 from chainkit_report.tables import differences, ranked
 
 MARKS = (
-    "Best: above every other figure of the same quantity by more than the joint standard error. Tied: within it of the best. "
+    "Best: above every other figure of the same quantity, or below where lower is better, by more than the joint standard error. "
+    "Tied: within it of the best. "
     "Neither error knows of the training: another seed gives another model."
 )
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from chainkit.comparison import Comparison, Setting
+from chainkit.comparison import Comparison, Entry, Setting
 from chainkit.estimator import Estimate
 from chainkit.evaluation import number
 from chainkit.logged import ERROR, metric_names
@@ -142,12 +142,13 @@ def ranked(comparison: Comparison) -> Html:
     for entry in comparison.entries:
         cells = _figure(entry.figure.estimate)[1:6]
         mark = element("strong", entry.mark, class_="mark") if entry.mark else NONE
-        row = (comparison.names[entry.run], mark, *cells, of(entry.figure.estimate))
+        row = (comparison.names[entry.run], mark, *cells, of(entry))
         tables.setdefault(entry.quantity.name, []).append(row)
     return joined(*[table(name, head, rows) for name, rows in tables.items()])
 
 
-def of(estimate: Estimate) -> str:
-    """On what a figure was estimated, and how the data was prepared."""
+def of(entry: Entry) -> str:
+    """On what a figure was estimated, with which settings, where others of its name have other ones, and how the data was prepared."""
+    estimate, settings = entry.figure.estimate, f", {entry.settings}" if entry.settings else ""
     walks = f", {estimate.walks} walk{'s' * (estimate.walks > 1)}" if estimate.walks else ""
-    return f"{estimate.examples} {estimate.split} examples{walks}, seed {estimate.seed}; {estimate.preparation}"
+    return f"{estimate.examples} {estimate.split} examples{walks}{settings}, seed {estimate.seed}; {estimate.preparation}"

@@ -7,5 +7,5 @@ From Python::
 
     sweep = read_sweep(Path("runs/infusion_digits-sweep"))
     for figure in collected(sweep):                   # figures at every setting, over training seeds
-        print(figure.label, figure.highest)
+        print(figure.label, figure.best)
 """

@@ -12,7 +12,7 @@ from chainkit.evaluation import number
 from chainkit_figures.picture import Picture
 from chainkit_sweep.grid import Axis, short_keys
 from chainkit_sweep.plan import Sweep
-from chainkit_sweep.results import Cell, Swept, highest
+from chainkit_sweep.results import Cell, Swept
 
 DARK = 0.6
 """Share of the range of colours below which letters are white."""
@@ -38,10 +38,10 @@ def drawn(sweep: Sweep, figure: Swept) -> Picture | None:
 
 
 def _best(figure: Swept) -> str:
-    cell = figure.highest
+    cell = figure.best
     if cell is None or cell.mean is None:
         return "higher is not always better."
-    return f"the highest is {number(cell.mean)} at {', '.join(f'{key} = {value}' for key, value in cell.settings.items())}."
+    return f"the {'lowest' if figure.estimate.lower_is_better else 'highest'} is {number(cell.mean)} at {', '.join(f'{key} = {value}' for key, value in cell.settings.items())}."
 
 
 def _error_words(figure: Swept) -> str:
@@ -65,17 +65,17 @@ def _heat_map(across: Axis, up: Axis, figure: Swept) -> Picture:
     for x, column in enumerate(columns):
         for y, cell in enumerate(column):
             _write(axes, x, y, cell, "white" if cell.mean is not None and cell.mean < light else "black")
-    if figure.highest:
+    if figure.best:
         short = short_keys([across.key, up.key])
         axes.set_title(f"framed: the best {short[up.key]} for each {short[across.key]}", fontsize="small")
-        _frame(axes, columns)
+        _frame(axes, columns, figure)
     return picture
 
 
-def _frame(axes: Axes, columns: Sequence[Sequence[Cell]]) -> None:
+def _frame(axes: Axes, columns: Sequence[Sequence[Cell]], figure: Swept) -> None:
     """Frames the best cell of each column."""
     for x, column in enumerate(columns):
-        if (best := highest(column)) is not None:
+        if (best := figure.best_of(column)) is not None:
             place = (x - 0.47, column.index(best) - 0.46)
             axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, edgecolor="tab:red", linewidth=2.5))
 

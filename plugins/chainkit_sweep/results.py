@@ -13,6 +13,7 @@ error over seeds is of the values as they were measured, and so has what walks a
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,13 +21,14 @@ from typing import TypeAlias
 
 import attrs
 
-from chainkit.comparison import Quantity
+from chainkit.comparison import Quantity, told_apart
 from chainkit.errors import CheckpointError
 from chainkit.estimator import Estimate
+from chainkit.run_record import Figure
 from chainkit_sweep.grid import Point, combinations
 from chainkit_sweep.plan import Sweep
 
-Found: TypeAlias = dict[str, tuple[Estimate, Quantity]]
+Found: TypeAlias = dict[str, tuple[Figure, Quantity]]
 """A figure of runs, by their names."""
 
 
@@ -72,7 +74,7 @@ class Swept:
     """A figure over the grid.
 
     Arguments:
-        label: The estimator, with the number of walks where one name has several.
+        label: The estimator, with the number of walks and the settings in which figures of one name differ.
         estimate: The figure of one of the runs, for what all have in common.
         comparable: Whether the runs have figures of one quantity (:class:`chainkit.comparison.Quantity`).
         cells: The figure at every setting, in the order of the grid.
@@ -84,16 +86,20 @@ class Swept:
     cells: tuple[Cell, ...]
 
     @property
-    def highest(self) -> Cell | None:
-        """The setting of the highest mean; None where higher is not known to be better, quantities differ or all are the same."""
-        ranked = self.comparable and self.estimate.likelihood and len({cell.mean for cell in self.cells}) > 1
-        return highest(self.cells) if ranked else None
+    def best(self) -> Cell | None:
+        """The setting of the best mean; None where no direction is known to be better, quantities differ or all are the same."""
+        ranked = self.comparable and self.estimate.directed and len({cell.mean for cell in self.cells}) > 1
+        return self.best_of(self.cells) if ranked else None
 
+    def best_of(self, cells: Sequence[Cell]) -> Cell | None:
+        """The cell of the highest mean, or of the lowest where lower is better; None where none has one.
 
-def highest(cells: Sequence[Cell]) -> Cell | None:
-    """The cell of the highest mean; None where none has one."""
-    found = [cell for cell in cells if cell.values]
-    return max(found, key=lambda cell: statistics.fmean(cell.values)) if found else None
+        Arguments:
+            cells: Some of the cells.
+        """
+        found = [cell for cell in cells if cell.values]
+        choose = min if self.estimate.lower_is_better else max
+        return choose(found, key=lambda cell: statistics.fmean(cell.values)) if found else None
 
 
 def collected(sweep: Sweep) -> list[Swept]:
@@ -102,29 +108,41 @@ def collected(sweep: Sweep) -> list[Swept]:
     Arguments:
         sweep: The sweep.
     """
-    found: dict[tuple[str, int], Found] = {}
+    found: dict[tuple[str, int, str], Found] = {}
     for point in sweep.points:
-        for estimate, quantity in _figures(sweep, point):
-            found.setdefault((estimate.name, estimate.walks), {})[point.name] = estimate, quantity
-    names = [name for name, _ in found]
-    return [_swept(f"{name}, {walks} walks" if names.count(name) > 1 else name, sweep, runs) for (name, walks), runs in found.items()]
+        for figure, quantity in _figures(sweep, point):
+            key = figure.estimate.name, figure.estimate.walks, json.dumps(figure.settings, sort_keys=True)
+            found.setdefault(key, {})[point.name] = figure, quantity
+    return [_swept(label, sweep, runs) for label, runs in zip(_labels(list(found.values())), found.values(), strict=True)]
 
 
-def _figures(sweep: Sweep, point: Point) -> Iterator[tuple[Estimate, Quantity]]:
+def _labels(found: Sequence[Found]) -> list[str]:
+    """What figures are called, each by the figure of one of the runs."""
+    figures = [next(iter(runs.values()))[0] for runs in found]
+    labels = []
+    for figure in figures:
+        others = [other for other in figures if other.estimate.name == figure.estimate.name]
+        several = len({other.estimate.walks for other in others}) > 1
+        apart = told_apart(others)[others.index(figure)]
+        labels.append(", ".join([figure.estimate.name, *[f"{figure.estimate.walks} walks"] * several, *[apart] * bool(apart)]))
+    return labels
+
+
+def _figures(sweep: Sweep, point: Point) -> Iterator[tuple[Figure, Quantity]]:
     try:
         record = sweep.record(point)
     except CheckpointError:  # its own job has said so
         return
     for figure in record.figures if record else ():
         if record is not None and figure.estimate.split == record.recipe["evaluate"]["split"]:
-            yield figure.estimate, Quantity.of(figure, record.recipe["data"])
+            yield figure, Quantity.of(figure, record.recipe["data"])
 
 
 def _swept(label: str, sweep: Sweep, found: Found) -> Swept:
     cells = []
     for settings in combinations(sweep.axes):
         runs = [point for point in sweep.points if point.settings == settings and point.name in found]
-        estimates = [found[point.name][0] for point in runs]
+        estimates = [found[point.name][0].estimate for point in runs]
         cells.append(
             Cell(
                 settings=settings,
@@ -134,7 +152,7 @@ def _swept(label: str, sweep: Sweep, found: Found) -> Swept:
                 error_walks=_mean([estimate.error_walks for estimate in estimates]),
             )
         )
-    first = next(iter(found.values()))[0]
+    first = next(iter(found.values()))[0].estimate
     return Swept(label=label, estimate=first, comparable=len({quantity for _, quantity in found.values()}) == 1, cells=tuple(cells))
 
 

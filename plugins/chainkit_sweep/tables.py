@@ -44,7 +44,9 @@ def as_json(sweep: Sweep, figures: Sequence[Swept], failed: Mapping[str, int]) -
 def _figure(figure: Swept) -> dict[str, Any]:
     estimate = figure.estimate
     cells = [{**attrs.asdict(cell), "mean": cell.mean, "error_seeds": cell.error_seeds} for cell in figure.cells]
-    about = {key: getattr(estimate, key) for key in ("meaning", "unit", "examples", "split", "preparation", "likelihood")}
+    about = {
+        key: getattr(estimate, key) for key in ("meaning", "unit", "examples", "split", "preparation", "likelihood", "lower_is_better")
+    }
     return {"figure": figure.label, **about, "comparable": figure.comparable, "cells": cells}
 
 
@@ -66,7 +68,7 @@ def as_csv(sweep: Sweep, figures: Sequence[Swept]) -> str:
 
 
 def as_markdown(sweep: Sweep, figures: Sequence[Swept]) -> str:
-    """One table for each figure, the highest likelihood in bold.
+    """One table for each figure, the best value in bold where it is known which is.
 
     Arguments:
         sweep: The sweep.
@@ -83,7 +85,7 @@ def _section(sweep: Sweep, figure: Swept) -> str:
     apart = "" if figure.comparable else " The runs differ in their data: these are different quantities, which do not compare."
     about = f"{estimate.meaning}, {estimate.unit}, on {estimate.examples} {estimate.split} examples ({estimate.preparation}).{apart}"
     head = [*[axis.key for axis in sweep.axes], "mean", "± seeds", "± examples", "± walks", "seeds"]
-    rows = [head, ["---"] * len(head), *[_row(cell, bold=cell is figure.highest) for cell in figure.cells]]
+    rows = [head, ["---"] * len(head), *[_row(cell, bold=cell is figure.best) for cell in figure.cells]]
     return f"## {figure.label}\n\n{about}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 

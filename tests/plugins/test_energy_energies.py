@@ -195,6 +195,14 @@ def test_a_tilted_prior_of_a_recipe_has_one_head():
     assert Context(data=data, prior=prior, steps=2).build(part)(torch.zeros(4, 2)).shape == (4,)
 
 
+@pytest.mark.parametrize("norm", ["shared", "per-step"])
+def test_a_tilted_prior_takes_no_network_that_normalises_over_its_batch(norm):
+    data, prior = tiny_data((2,)).summary, GaussianPrior(torch.zeros(2), torch.ones(2))
+    part = load_plugins(strict=True).part("energy", "tilted", network={"type": "mlp", "hidden": [3], "norm": norm})
+    with pytest.raises(ValueError, match='set norm = "none"'):
+        Context(data=data, prior=prior, steps=2).build(part)
+
+
 def test_weights_start_small():
     with torch.random.fork_rng():
         torch.manual_seed(0)

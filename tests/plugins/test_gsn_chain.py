@@ -352,6 +352,15 @@ def test_reconstructions_of_bits_start_at_the_rates_of_the_data_where_they_can_b
     assert heads == [1]
 
 
+@pytest.mark.parametrize(("extend", "trained", "asked"), [("data-end", 3, 5), ("data-end", 3, 2), ("noise-end", 1, 2)])
+def test_steps_that_would_repeat_or_leave_out_the_last_one_are_refused(extend, trained, asked):
+    operator = DenoisingBernoulli(MLP((BITS,), hidden=[4]), SaltAndPepper(0.2))
+    chain = Chain(BernoulliPrior(torch.full((BITS,), 0.5)), operator, trained, extend=extend)
+    assert chain.sample(4).steps == trained
+    with pytest.raises(ValueError, match="takes its step 1 once, at the end"):
+        chain.sample(4, steps=asked)
+
+
 def test_all_steps_but_the_last_are_corrupted_where_rows_are_at_different_ones():
     clean, noise = known_bits(STATES[:3]), SaltAndPepper(0.4)
     k = torch.tensor([1, 2, 3])

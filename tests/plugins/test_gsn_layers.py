@@ -221,6 +221,12 @@ def test_labels_become_bits_and_the_examples_their_condition(labelled):
     assert data.preparation.words == "labels as one of 3 bits, given clusters as it is"
 
 
+def test_networks_that_are_not_told_the_examples_are_refused(labelled):
+    part = load_plugins(strict=True).part("network", "mlp", hidden=[3])
+    with pytest.raises(ValueError, match="take the operator gsn"):
+        Context(data=Outputs(labelled).summary, steps=2).build(part)
+
+
 def test_data_without_labels_is_refused():
     with pytest.raises(DataError, match="no labels"):
         Outputs(Data.of(torch.zeros(4, 2)))

@@ -138,6 +138,8 @@ def test_one_index_per_row_gives_in_training_what_each_step_gives_on_its_rows():
 
 
 def test_one_example_at_a_step_is_refused_while_training():
+    with pytest.raises(RecipeError, match="one example in the batch"):
+        SharedBatchNorm(3)(torch.zeros(1, 3))
     with pytest.raises(RecipeError, match="one example at step 2"):
         StepBatchNorm(FEATURES, STEPS)(values(1, FEATURES), 2)
 

@@ -188,7 +188,7 @@ def test_the_mean_and_the_errors_over_seeds_are_those_worked_out_by_hand(swept):
     assert first.error_seeds == pytest.approx((14 / 6) ** 0.5)  # (4 + 1 + 9) / (3 * 2)
     assert second.error_seeds == 0
     assert (first.error_examples, first.error_walks) == (2.0, 0.5)
-    assert figure.highest is second
+    assert figure.best is second
 
 
 def test_one_seed_has_no_error_over_seeds(swept):
@@ -207,12 +207,12 @@ def test_no_setting_is_the_best_of_figures_that_are_no_likelihoods_or_that_do_no
     sweep = swept([1.0, 2.0, 3.0, 4.0])
     [figure] = collected(sweep)
     assert figure.comparable
-    assert figure.highest is figure.cells[3]
+    assert figure.best is figure.cells[3]
     record = sweep.directory(sweep.points[0]) / "resolved.toml"
     record.write_text(record.read_text().replace("n = 200", "n = 300"))
     [figure] = collected(sweep)
     assert not figure.comparable
-    assert figure.highest is None
+    assert figure.best is None
     assert drawn(sweep, figure) is None
     assert "do not compare" in as_markdown(sweep, [figure])
 
@@ -220,13 +220,13 @@ def test_no_setting_is_the_best_of_figures_that_are_no_likelihoods_or_that_do_no
 def test_figures_of_another_kind_are_not_ranked(swept):
     sweep = swept([1.0, 2.0, 3.0, 4.0], likelihood=False)
     [figure] = collected(sweep)
-    assert figure.highest is None
+    assert figure.best is None
     assert "**" not in as_markdown(sweep, [figure])
 
 
 def test_no_setting_is_the_best_where_all_are_the_same(swept):
     [figure] = collected(swept([1.0, 1.0, 1.0, 1.0]))
-    assert figure.highest is None
+    assert figure.best is None
 
 
 def test_tables_hold_every_figure_at_every_setting(swept):
