@@ -1,12 +1,12 @@
 r"""Runs beside each other: the settings in which they differ, and their figures, ranked where these are of one quantity.
 
 A density on [0, 1], a density on 0..255 and a mass on {0, 1} are different quantities, and so are
-likelihoods of other data or another split. Within one quantity the highest likelihood is marked
-as best where it lies above every other by more than their joint standard error
+likelihoods of other data or another split. Within one quantity the highest likelihood, or the lowest
+figure of which lower is better, is marked as best where it is apart from every other by more than their joint standard error
 
 .. math:: \sqrt{e_1^2 + e_2^2}, \qquad e^2 = e_\text{examples}^2 + e_\text{walks}^2
 
-and as tied with those that it does not. Figures that are no likelihoods are shown and not ranked.
+and as tied with those that it is not. Figures of which nothing says whether higher or lower is better are shown and not ranked.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ WHY = {
     "split": "the examples are of different splits",
     "meaning": "they are different figures of one name",
     "walks": "weighted estimates rise with the number of walks",
+    "settings": "their settings differ, and only likelihoods do not depend on them",
     "examples": "without an error over examples, only figures on the same examples compare, of equal number and seed",
 }
 """Why figures of different quantities are not ranked, by what differs; the first that applies says enough."""
@@ -51,6 +52,7 @@ class Quantity:
         split: The split that the examples are from.
         meaning: What the number is.
         walks: Walks per example where the estimate is weighted and depends on them, else 0.
+        settings: What the estimator was asked for, and the number of examples, as JSON; nothing for a likelihood.
         examples: Number and seed of the examples where the figure has no error over them, else None.
         table: The ``[data]`` table, as JSON, to say in which keys other data differs.
     """
@@ -63,6 +65,7 @@ class Quantity:
     split: str
     meaning: str
     walks: int
+    settings: str
     examples: tuple[int, int] | None
     table: str = attrs.field(eq=False)
 
@@ -80,6 +83,7 @@ class Quantity:
             split=estimate.split,
             meaning=estimate.meaning,
             walks=0 if estimate.effective is None else estimate.walks,
+            settings="" if estimate.likelihood else json.dumps({"examples": estimate.examples, **figure.settings}, sort_keys=True),
             examples=(estimate.examples, estimate.seed) if estimate.error_examples is None else None,
         )
 
@@ -106,12 +110,14 @@ class Entry:
         figure: The figure.
         quantity: What it is of.
         mark: "best", "tied" with the best within the errors, or nothing.
+        settings: Those in which it differs from other figures of its name, in words.
     """
 
     run: int
     figure: Figure
     quantity: Quantity
     mark: Mark = ""
+    settings: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -195,29 +201,46 @@ def _grouped(entries: Iterable[Entry], field: Literal["name", "quantity"]) -> li
 
 def _marked(entries: list[Entry]) -> list[Entry]:
     """The entries with their marks, sorted by name and quantity in the order in which these first appear."""
-    named = [group for name in _grouped(entries, "name") for group in _grouped(name, "quantity")]
+    named = [group for name in _grouped(entries, "name") for group in _grouped(_set_apart(name), "quantity")]
     return [attrs.evolve(entry, mark=mark) for group in named for entry, mark in zip(group, _marks(group), strict=True)]
 
 
+def _set_apart(entries: list[Entry]) -> list[Entry]:
+    """Figures of one name with the settings in which they differ."""
+    found = told_apart([entry.figure for entry in entries])
+    return [attrs.evolve(entry, settings=settings) for entry, settings in zip(entries, found, strict=True)]
+
+
+def told_apart(figures: Sequence[Figure]) -> list[str]:
+    """For each figure the settings in which these differ, in words; but for the walks, which every estimate has.
+
+    Arguments:
+        figures: The figures; one whose settings were not kept differs in nothing.
+    """
+    tables = [flat(figure.settings) for figure in figures]
+    keys = [setting.key for setting in _differing([table for table in tables if table]) if setting.key.rpartition(".")[2] != "walks"]
+    return [", ".join(f"{key} = {json.dumps(table[key])}" for key in keys if key in table) for table in tables]
+
+
 def _rankable(entry: Entry) -> bool:
-    return entry.figure.estimate.likelihood and entry.figure.estimate.error is not None
+    return entry.figure.estimate.directed and entry.figure.estimate.error is not None
 
 
 def _marks(group: Sequence[Entry]) -> list[Mark]:
     """Which figures of one quantity are the best."""
     if len({entry.run for entry in group}) < 2 or not all(map(_rankable, group)):
         return [""] * len(group)
-    top = max(group, key=lambda entry: entry.figure.estimate.value)
-    near = [entry for entry in group if entry.run != top.run and not _above(top.figure.estimate, entry.figure.estimate)]
+    top = max(group, key=lambda entry: entry.figure.estimate.merit)
+    near = [entry for entry in group if entry.run != top.run and not _better(top.figure.estimate, entry.figure.estimate)]
     return [("tied" if near else "best") if entry is top else "tied" if entry in near else "" for entry in group]
 
 
-def _above(one: Estimate, other: Estimate) -> bool:
-    return one.value - other.value > math.hypot(one.error or 0.0, other.error or 0.0)
+def _better(one: Estimate, other: Estimate) -> bool:
+    return one.merit - other.merit > math.hypot(one.error or 0.0, other.error or 0.0)
 
 
 def _refusals(entries: Sequence[Entry], names: Sequence[str]) -> list[str]:
-    """One line for each likelihood by which some runs are not ranked against others."""
+    """One line for each figure by which some runs are not ranked against others."""
     lines = []
     for group in _grouped(filter(_rankable, entries), "name"):
         sides: dict[frozenset[Quantity], list[str]] = {}
@@ -234,13 +257,20 @@ def _why(ones: Iterable[Quantity], others: Iterable[Quantity]) -> str:
     for field, why in WHY.items():
         values = [sorted({getattr(quantity, field) for quantity in side}, key=str) for side in (ones, others)]
         if not set(values[0]) & set(values[1]):
-            return f"{why} ({_apart_tables(ones, others) if field == 'data' else _apart(*values)})"
+            in_keys = {"data": _apart_tables, "settings": _apart_settings}.get(field)
+            return f"{why} ({in_keys(ones, others) if in_keys else _apart(*values)})"
     return "no figure of one has the settings of a figure of the other"
 
 
 def _apart(ones: Sequence[Any], others: Sequence[Any]) -> str:
     """The values of two runs."""
     return "; ".join(" and ".join(map(str, values)) for values in (ones, others))
+
+
+def _apart_settings(ones: Iterable[Quantity], others: Iterable[Quantity]) -> str:
+    """The keys in which what was asked for differs, with their values."""
+    found = _differing([json.loads(min(quantity.settings for quantity in side)) for side in (ones, others)])
+    return ", ".join(f"{setting.key} {'; '.join(map(str, setting.values))}" for setting in found)
 
 
 def _apart_tables(ones: Iterable[Quantity], others: Iterable[Quantity]) -> str:
@@ -252,10 +282,10 @@ def _apart_tables(ones: Iterable[Quantity], others: Iterable[Quantity]) -> str:
 def _unranked(entries: Iterable[Entry]) -> list[str]:
     """Figures that no run is ranked by."""
     shown = [group[0].figure.estimate for group in _grouped(entries, "name")]
-    unknown = ", ".join(estimate.name for estimate in shown if not estimate.likelihood)
-    bare = ", ".join(estimate.name for estimate in shown if estimate.likelihood and estimate.error is None)
+    unknown = ", ".join(estimate.name for estimate in shown if not estimate.directed)
+    bare = ", ".join(estimate.name for estimate in shown if estimate.directed and estimate.error is None)
     said = [
-        (unknown, "which direction is better is said of likelihoods alone"),
+        (unknown, "nothing says which direction is better"),
         (bare, "without a standard error nothing says how far apart is enough"),
     ]
     return [f"{names}: not ranked: {why}" for names, why in said if names]

@@ -25,7 +25,7 @@ class Estimate:
         name: The estimator, "importance sampling" for instance.
         value: Mean over the examples, in ``unit`` per example.
         meaning: What the number is: "lower bound on log p(x)", "log p(x) of a factorial model", ...
-        unit: "nats" for log-likelihoods; higher is better.
+        unit: "nats" for log-likelihoods.
         error_examples: Standard error of the mean over examples; None where there is none.
         error_walks: Standard error from the finite number of walks; None where there is none.
         examples: Number of examples.
@@ -40,7 +40,8 @@ class Estimate:
         baseline: The same figure of the factorial model fitted to the training data, on the same
             examples; None where it does not apply.
         beside: Figures of the same kind about something else, by what they are about.
-        likelihood: Whether the number is on the scale of log p(x).
+        likelihood: Whether the number is on the scale of log p(x), where higher is better.
+        lower_is_better: Whether a lower value is better, as of a distance; no likelihood then.
         details: More numbers, by name.
         curves: How figures depend on something: on the number of walks, on the step, ...
         warnings: What a reader should know before using the number.
@@ -64,6 +65,7 @@ class Estimate:
     baseline: float | None = None
     beside: Mapping[str, float] = attrs.field(factory=dict)
     likelihood: bool = True
+    lower_is_better: bool = False
     details: Mapping[str, Any] = attrs.field(factory=dict)
     curves: tuple[Curve, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -77,6 +79,16 @@ class Estimate:
         """Both standard errors together, the square root of the sum of their squares."""
         errors = [error for error in (self.error_examples, self.error_walks) if error is not None]
         return math.hypot(*errors) if errors else None
+
+    @property
+    def directed(self) -> bool:
+        """Whether it is known which of two values is better."""
+        return self.likelihood or self.lower_is_better
+
+    @property
+    def merit(self) -> float:
+        """The value, or its negative where lower is better: of two estimates the one of higher merit is better."""
+        return -self.value if self.lower_is_better else self.value
 
     @property
     def bits_per_dim(self) -> float | None:

@@ -49,15 +49,19 @@ def write_evaluation(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
     def identity(record: dict[str, Any]) -> tuple[Any, ...]:
         figure = tuple(record[key] for key in ("name", "meaning", "split", "examples", "walks", "seed", "weights"))
-        return *figure, json.dumps(_without_memory(record.get("asked")), sort_keys=True)
+        return *figure, json.dumps(without_memory(record.get("asked")), sort_keys=True)
 
     kept = {identity(record): record for record in [*read_evaluation(path), *records]}
     write_text(path, json.dumps(list(kept.values()), indent=1))
 
 
-def _without_memory(asked: Any) -> Any:
-    """Settings without how much is held in memory at once, on which no figure depends."""
-    return {key: _without_memory(value) for key, value in asked.items() if key != "max_rows"} if isinstance(asked, dict) else asked
+def without_memory(asked: Any) -> Any:
+    """Settings without how much is held in memory at once, on which no figure depends.
+
+    Arguments:
+        asked: The table of an estimator, or anything in one.
+    """
+    return {key: without_memory(value) for key, value in asked.items() if key != "max_rows"} if isinstance(asked, dict) else asked
 
 
 def read_evaluation(path: Path) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ class Progress:
         loss: Sum of the losses since the last line of the metrics.
         losses: How many they are.
         metrics: Sum and number of every metric of the losses since then.
-        best: Best validation figure so far.
+        best: Best validation figure so far, by its merit (:class:`chainkit.estimator.Estimate`).
         best_checkpoint: Name of the checkpoint that it belongs to.
         stale: Validations since then.
         closed: Epochs whose validation and checkpoint are done.
@@ -65,11 +65,11 @@ class Progress:
             total, count = self.metrics.get(name, (0.0, 0))
             self.metrics[name] = (total + float(torch.stack(values).sum()), count + len(values))
 
-    def judge(self, value: float) -> bool:
-        """Takes note of the validation figure of this update; true if it is the best so far."""
-        improved = self.best is None or value > self.best
+    def judge(self, merit: float) -> bool:
+        """Takes note of the merit of this update's validation figure; true if it is the best so far."""
+        improved = self.best is None or merit > self.best
         if improved:
-            self.best, self.best_checkpoint, self.stale = value, f"{self.update:08d}", 0
+            self.best, self.best_checkpoint, self.stale = merit, f"{self.update:08d}", 0
         else:
             self.stale += 1
         return improved

@@ -12,7 +12,7 @@ import cattrs
 
 from chainkit.errors import ChainkitError, CheckpointError
 from chainkit.estimator import Estimate
-from chainkit.evaluation import checked, from_json, read_evaluation, words
+from chainkit.evaluation import checked, from_json, read_evaluation, without_memory, words
 from chainkit.files import require_plain
 from chainkit.recipe.toml import parse, read_file
 
@@ -56,11 +56,14 @@ class Figure:
         estimate: The figure.
         weights: Which weights it is about, in words.
         data: The fingerprint of the split, where it was kept.
+        settings: What the estimator was asked for, every default written out, but for how much is in memory at once; empty
+            where it was not kept.
     """
 
     estimate: Estimate
     weights: str
     data: str | None = None
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -175,4 +178,12 @@ def _parsed(text: str, path: Path) -> Any:
 
 def _figures(path: Path) -> tuple[Figure, ...]:
     records = read_evaluation(path)
-    return tuple(Figure(estimate=checked(from_json(one)), weights=str(one["weights"]), data=one.get("data")) for one in records)
+    return tuple(
+        Figure(
+            estimate=checked(from_json(one)),
+            weights=str(one["weights"]),
+            data=one.get("data"),
+            settings=without_memory({**one.get("asked", {})}),
+        )
+        for one in records
+    )

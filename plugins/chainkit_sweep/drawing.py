@@ -41,7 +41,8 @@ def _best(figure: Swept) -> str:
     cell = figure.best
     if cell is None or cell.mean is None:
         return "higher is not always better."
-    return f"the {'lowest' if figure.estimate.lower_is_better else 'highest'} is {number(cell.mean)} at {', '.join(f'{key} = {value}' for key, value in cell.settings.items())}."
+    side = "lowest" if figure.estimate.lower_is_better else "highest"
+    return f"the {side} is {number(cell.mean)} at {', '.join(f'{key} = {value}' for key, value in cell.settings.items())}."
 
 
 def _error_words(figure: Swept) -> str:

@@ -121,6 +121,53 @@ def test_figures_without_an_error_or_a_known_direction_are_not_ranked(against, e
     assert [line.partition(":")[0] for line in comparison.refusals] == ["prior gap", "exact"]
 
 
+DISTANCE = {"name": "squared MMD", "likelihood": False, "lower_is_better": True, "walks": 0}
+
+
+def test_the_lowest_is_the_best_of_figures_of_which_lower_is_better(against, estimate):
+    pixels, features = ({**DISTANCE, "meaning": f"on {name}"} for name in ("pixels", "features"))
+    comparison = against(
+        [estimate(5.0, 0.3, **pixels), estimate(5.0, 0.3, **features)],
+        [estimate(4.0, 0.4, **pixels), estimate(4.0, 0.4, **features)],
+        [estimate(4.4, 0.4, **pixels)],
+    )
+    assert [mark for *_, mark in marks(comparison)] == ["", "tied", "tied", "", "best"]
+    assert comparison.refusals == ()
+
+
+def asking(run, *asked):
+    """A run whose figures were asked for with these settings."""
+    path = run / "evaluation.json"
+    pairs = zip(json.loads(path.read_text()), asked, strict=True)
+    path.write_text(json.dumps([{**figure, "asked": settings} for figure, settings in pairs]))
+    return read_record(run)
+
+
+def test_figures_that_are_no_likelihoods_are_ranked_where_their_settings_are_the_same(kept, estimate):
+    figures = [estimate(5.0, 0.3, **DISTANCE), estimate(4.0, 0.3, **DISTANCE)]
+    settings = [{"type": "mmd", "samples": 200, "max_rows": 7}, {"type": "mmd", "samples": 50}]
+    both = asking(kept("both", *figures), *settings)
+    few = asking(kept("few", estimate(1.0, 0.3, **DISTANCE)), {"type": "mmd", "samples": 50, "max_rows": 9})
+    comparison = compare([both, few])
+    assert [(entry.settings, entry.mark) for entry in comparison.entries] == [
+        ("samples = 200", ""),
+        ("samples = 50", ""),
+        ("samples = 50", "best"),
+    ]
+    assert comparison.refusals == ()
+    other = asking(kept("other", estimate(1.0, 0.3, **DISTANCE)), {"type": "mmd", "samples": 51})
+    assert compare([few, other]).refusals == (
+        "squared MMD: few not ranked against other: their settings differ, and only likelihoods do not depend on them (samples 50; 51)",
+    )
+
+
+def test_a_figure_that_was_written_without_a_direction_is_read(kept, estimate):
+    run = kept("old", estimate(10.0))
+    path = run / "evaluation.json"
+    path.write_text(json.dumps([{key: value for key, value in json.loads(path.read_text())[0].items() if key != "lower_is_better"}]))
+    assert read_record(run).figures[0].estimate == estimate(10.0)
+
+
 def test_several_figures_of_one_name_are_ranked_each_with_its_like(against, estimate):
     comparison = against(*[[estimate(v), estimate(-v, split="train")] for v in (10.0, 20.0)])
     assert [(entry.figure.estimate.split, entry.run, entry.mark) for entry in comparison.entries] == [

@@ -82,6 +82,13 @@ def test_one_seed_gives_the_same_numbers_twice_and_another_numbers_within_the_er
         assert abs(one["value"] - two["value"]) < 4 * (one["error"] ** 2 + two["error"] ** 2) ** 0.5
 
 
+def test_a_figure_says_whether_lower_is_better(path, capsys):
+    lower = '{ type = "prior-gap" }', '{ type = "copying", samples = 10 }', '{ type = "frechet", samples = 20, features = "pixels" }', "mmd"
+    higher = '{ type = "neighbours", samples = 20 }', "lower-bound"
+    asked = [word for estimator in (*lower, *higher) for word in ("--estimator", estimator)]
+    assert [figure["lower_is_better"] for figure in figures(capsys, path, *asked)] == [True] * len(lower) + [False] * len(higher)
+
+
 def test_no_figure_depends_on_the_rows_in_memory(path, capsys):
     whole, few = figures(capsys, path), figures(capsys, path, "--max-rows", "7")
     for one, two in zip(whole, few, strict=True):

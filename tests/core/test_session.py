@@ -361,17 +361,18 @@ class Scripted:
 
     chainkit_api = (1, 1)
 
-    def __init__(self, *values):
+    def __init__(self, *values, **fields):
         self.values = list(values)
+        self.fields = fields
 
     @chainkit.hookimpl
     def chainkit_estimators(self):
-        values = self.values
+        values, fields = self.values, self.fields
 
         class Script(TinyEstimator):
             def estimate(self, chain, process, examples):
                 estimate = super().estimate(chain, process, examples)
-                return attrs.evolve(estimate, value=values.pop(0), name="scripted")
+                return attrs.evolve(estimate, value=values.pop(0), name="scripted", **fields)
 
         return [Component(name="scripted", config=Stoppable, build=lambda config, context: Script(walks=1))]
 
@@ -403,6 +404,16 @@ def test_training_stops_early_and_reports_the_best_validation(begin):
     said = [line for line in reporter.lines if line.startswith("epoch")]
     assert [line.endswith("(best so far)") for line in said] == [True, True, False, False]
     assert "scripted on 48 valid examples -1.00 nats" in said[1]
+
+
+def test_a_figure_of_which_lower_is_better_keeps_the_lowest(begin):
+    reporter = Watcher()
+    run = begin(WATCHED, reporter=reporter, script=Scripted(3.0, 1.0, 2.0, 1.0, lower_is_better=True, likelihood=False))
+    assert (run.finished, run.weights) == (True, "weights of update 6 (best validation)")
+    assert reporter.updates == list(range(1, 13))
+    said = [line for line in reporter.lines if line.startswith("epoch")]
+    assert [line.endswith("(best so far)") for line in said] == [True, True, False, False]
+    assert "scripted on 48 valid examples 1.00 nats" in said[1]
 
 
 def test_the_first_of_the_figures_that_are_watched_decides_alone(begin):

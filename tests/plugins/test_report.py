@@ -240,6 +240,17 @@ def test_compare_prints_settings_marks_and_reasons(kept, estimate, capsys):
     assert printed[-1].startswith("lower bound: a, b not ranked against c: figures of data that was prepared differently")
 
 
+def test_compare_tells_figures_of_other_settings_apart(kept, estimate, tmp_path, capsys):
+    runs = [kept("a", estimate(1.0, likelihood=False)), kept("b", estimate(2.0, likelihood=False))]
+    for run, samples in zip(runs, (50, 200), strict=True):
+        [figure] = json.loads((run / "evaluation.json").read_text())
+        (run / "evaluation.json").write_text(json.dumps([{**figure, "asked": {"type": "mmd", "samples": samples}}]))
+    assert main(["compare", *map(str, runs), "--page", str(tmp_path / "page.html")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition("walks, ")[2][:13] for line in printed if line.startswith("  lower bound")] == ["samples = 50,", "samples = 200"]
+    assert "samples = 200, seed 0" in (tmp_path / "page.html").read_text()
+
+
 def test_compare_gives_json_and_a_page(kept, estimate, tmp_path, capsys):
     runs = [kept("a", estimate(1.0, 0.5)), kept("b", estimate(9.0, 0.5))]
     assert main(["compare", *map(str, runs), "--json", "--page", str(tmp_path / "page.html")]) == 0

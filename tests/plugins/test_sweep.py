@@ -224,6 +224,15 @@ def test_figures_of_another_kind_are_not_ranked(swept):
     assert "**" not in as_markdown(sweep, [figure])
 
 
+def test_the_lowest_is_the_best_where_lower_is_better(swept):
+    sweep = swept([4.0, 2.0, 3.0, None], likelihood=False, lower_is_better=True)
+    [figure] = collected(sweep)
+    assert figure.best is figure.cells[1]
+    picture = drawn(sweep, figure)
+    assert [round(frame.get_y() + 0.46) for frame in picture.axes[0].patches] == [1, 0]
+    assert "the lowest is 2.00" in picture.words
+
+
 def test_no_setting_is_the_best_where_all_are_the_same(swept):
     [figure] = collected(swept([1.0, 1.0, 1.0, 1.0]))
     assert figure.best is None
@@ -283,6 +292,20 @@ def test_a_figure_with_other_numbers_of_walks_is_another_figure(swept, estimate)
     assert [(figure.label, figure.cells[1].mean) for figure in collected(sweep)] == [
         ("lower bound, 10 walks", 2.0),
         ("lower bound, 1000 walks", 7.0),
+    ]
+
+
+def test_a_figure_with_other_settings_is_another_figure(swept):
+    sweep = swept([1.0, 2.0], Axis(key="chain.steps", values=("1", "5")), likelihood=False)
+    for point in sweep.points:
+        path = sweep.directory(point) / "evaluation.json"
+        [first] = json.loads(path.read_text())
+        asked = [{"type": "mmd", "features": features, "max_rows": 100 + point.seed} for features in ("pixels", "classifier")]
+        records = [{**first, "value": first["value"] + 10 * place, "asked": settings} for place, settings in enumerate(asked)]
+        path.write_text(json.dumps(records))
+    assert [(figure.label, [cell.mean for cell in figure.cells]) for figure in collected(sweep)] == [
+        ('lower bound, features = "pixels"', [1.0, 2.0]),
+        ('lower bound, features = "classifier"', [11.0, 12.0]),
     ]
 
 
