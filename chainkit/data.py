@@ -226,7 +226,13 @@ class Data:
             n: How many, a random choice that depends on the seed; None, or more than there are, takes all.
             seed: Seed of the choice and of all draws made for the figures.
             device: Where the batches are wanted.
+
+        Raises:
+            ValueError: ``n`` below 1.
+            DataError: There is no such split.
         """
+        if n is not None and n < 1:
+            raise ValueError(f"at least one example is taken, not {n}")
         size = len(self.split(split))
         chosen = torch.randperm(size, generator=seeded("cpu", seed, "choice", split))[:n].sort().values
         return Examples(data=self, split=split, index=chosen, seed=seed, device=device)

@@ -16,7 +16,7 @@ from chainkit import Context, Network, TransitionOperator
 from chainkit.kernel import BernoulliKernel
 from chainkit_diffusion.binomial import BinomialDiffusion
 from chainkit_diffusion.configs import BernoulliReverseConfig
-from chainkit_diffusion.steps import silent_at_one, wide
+from chainkit_diffusion.steps import require_a_learned_step, silent_at_one, wide
 
 
 class BernoulliReverse(TransitionOperator):
@@ -45,4 +45,5 @@ class BernoulliReverse(TransitionOperator):
 
 def build(config: BernoulliReverseConfig, context: Context) -> BernoulliReverse:
     """The operator that a recipe describes."""
+    require_a_learned_step(config.first_step, context.steps)
     return BernoulliReverse(context.build(config.network, heads=1), context.process, first_step=config.first_step)

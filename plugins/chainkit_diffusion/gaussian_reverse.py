@@ -27,7 +27,7 @@ from chainkit import Context, Network, TransitionOperator
 from chainkit.kernel import GaussianKernel
 from chainkit_diffusion.configs import GaussianReverseConfig
 from chainkit_diffusion.gaussian import GaussianDiffusion
-from chainkit_diffusion.steps import pick, silent_at_one, wide
+from chainkit_diffusion.steps import pick, require_a_learned_step, silent_at_one, wide
 
 
 class GaussianReverse(TransitionOperator):
@@ -71,4 +71,5 @@ class GaussianReverse(TransitionOperator):
 
 def build(config: GaussianReverseConfig, context: Context) -> GaussianReverse:
     """The operator that a recipe describes."""
+    require_a_learned_step(config.first_step, context.steps)
     return GaussianReverse(context.build(config.network, heads=2), context.process, mean=config.mean, first_step=config.first_step)

@@ -48,6 +48,20 @@ class Shares:
         return cls(log_kept=log_kept, kept=log_kept.exp(), lost=-log_kept.expm1(), kept_before=before.exp(), lost_before=-before.expm1())
 
 
+def require_a_learned_step(first_step: str, steps: int) -> None:
+    """Makes sure that some step of an operator is learned.
+
+    Arguments:
+        first_step: ``forward`` or ``learned``.
+        steps: K.
+
+    Raises:
+        ValueError: The only step is the forward kernel.
+    """
+    if steps == 1 and first_step == "forward":
+        raise ValueError('first_step: the only step would be the forward kernel, with nothing to learn; set "learned"')
+
+
 def pick(column: Tensor, k: int | Tensor, like: Tensor) -> Tensor:
     """The number of step k, or one per row, ready to be combined with ``like``.
 

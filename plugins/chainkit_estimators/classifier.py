@@ -21,6 +21,7 @@ from chainkit.process import ForwardProcess
 from chainkit.random import seeded
 from chainkit_estimators.configs import ClassifierConfig
 from chainkit_estimators.factorial import factorial_of
+from chainkit_estimators.figures import labels
 from chainkit_estimators.reader import Training, accuracy, labels_of, reader
 from chainkit_estimators.samples import READ, OfSamples, draws_and_means
 
@@ -68,16 +69,13 @@ class ClassifierScore(OfSamples):
             meaning=f"mean confidence in the samples of a classifier that is right on {right:.1%} of held-out data",
             unit="of 1",
             error_examples=float(confidence.std() / len(confidence) ** 0.5),
-            examples=self.samples,
-            split=examples.split,
-            preparation=examples.data.preparation.words,
-            dim=examples.data.summary.dim,
-            seed=examples.seed,
             likelihood=False,
             beside={name: float(sure.mean()) for name, (sure, _) in read.items()}
             | {"class entropy (nats)": entropy}
             | {f"of {name}": spread for name, (_, spread) in read.items()}
             | {"accuracy": right},
+            details={"samples": self.samples},
+            **labels(examples),
         )
 
 

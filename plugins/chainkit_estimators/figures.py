@@ -78,14 +78,17 @@ def standard_errors(values: Tensor, within: Tensor | None = None) -> tuple[float
 
     Returns:
         Both errors; their squares add up to the squared error of the mean. The first is None for a
-        single example, the second where ``within`` is.
+        single example, and where the walks alone vary by more than the examples do; the second where
+        ``within`` is.
     """
     n = len(values)
     walks = None if within is None else within.sum().item() / n**2
     if n == 1:
         return None, None if walks is None else math.sqrt(walks)
     total = values.var().item() / n
-    return math.sqrt(max(total - (walks or 0.0), 0.0)), None if walks is None else math.sqrt(walks)
+    if walks is None:
+        return math.sqrt(total), None
+    return math.sqrt(total - walks) if total > walks else None, math.sqrt(walks)
 
 
 def jackknife_error(left_out: Sequence[float]) -> float:

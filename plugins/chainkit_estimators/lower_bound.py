@@ -14,6 +14,7 @@ from torch import Tensor
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
 from chainkit.capabilities import Divisible
+from chainkit.config import at_least
 from chainkit.curve import Curve
 from chainkit.data import Examples
 from chainkit.transition import log_ratio_by_step
@@ -32,8 +33,8 @@ class LowerBound(Estimator, Divisible):
         max_rows: About how many walks to hold in memory at once.
     """
 
-    walks: int = 10
-    max_rows: int = 4000
+    walks: int = attrs.field(default=10, validator=at_least(1))
+    max_rows: int = attrs.field(default=4000, validator=at_least(1))
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Estimates the bound.

@@ -12,7 +12,8 @@ import attrs
 import torch
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
-from chainkit.data import Examples
+from chainkit.data import Data, Examples, Law
+from chainkit.errors import DataError
 from chainkit_estimators.configs import OptimumConfig
 from chainkit_estimators.figures import labels, standard_errors
 
@@ -27,15 +28,16 @@ class Optimum(Estimator):
 
     max_rows: int = 4000
 
+    def check(self, chain: Chain, data: Data) -> None:
+        _law(data)
+
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Evaluates the law; chain and process are not used.
 
         Raises:
-            TypeError: The law of the data is not known.
+            DataError: The law of the data is not known.
         """
-        log_density = examples.data.log_density
-        if log_density is None:
-            raise TypeError(f"the law of {examples.data.name} is not known, and so neither is the optimum")
+        log_density = _law(examples.data)
         each = torch.cat([log_density(batch.origin, batch.condition) for batch in examples.batches(self.max_rows)])
         return Estimate(
             name="optimum",
@@ -44,6 +46,12 @@ class Optimum(Estimator):
             error_examples=standard_errors(each)[0],
             **labels(examples),
         )
+
+
+def _law(data: Data) -> Law:
+    if data.log_density is None:
+        raise DataError(f"the law of {data.name} is not known, and so neither is the optimum")
+    return data.log_density
 
 
 def build(config: OptimumConfig, context: Context) -> Optimum:

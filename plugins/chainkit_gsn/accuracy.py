@@ -17,6 +17,7 @@ from torch import Tensor
 
 from chainkit.chain import Chain
 from chainkit.data import Data, Examples
+from chainkit.errors import DataError
 from chainkit.estimator import Estimate, Estimator
 from chainkit.interrupt import poll
 from chainkit.process import ForwardProcess
@@ -42,6 +43,10 @@ class OutputAccuracy(Estimator):
 
     def check(self, chain: Chain, data: Data) -> None:
         chain.plan(chain.steps if self.steps is None else self.steps)
+        if data.summary.condition is None:
+            raise DataError(
+                f"outputs are judged by what each example is conditioned on, which {data.name} lacks; take the dataset labels-of"
+            )
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Samples given what each example is conditioned on, and compares.

@@ -46,6 +46,8 @@ class Picture:
 
         try:
             with Image.open(io.BytesIO(self.read())) as image:
+                if image.mode[0] in "IF":  # converted, all but the darkest levels would be white
+                    raise ValueError("more than 8 bits per channel; convert it to 8")
                 return ImageOps.exif_transpose(image).convert("RGB")
         # The decoders raise almost anything on damaged files: OSError, SyntaxError, struct.error, ...
         except Exception as error:

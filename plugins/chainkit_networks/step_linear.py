@@ -62,7 +62,8 @@ class StepLinear(nn.Module):
         before = row * (self.knots - 1) // (self.steps - 1)
         left = before.clamp(max=self.knots - 2) if isinstance(before, Tensor) else min(before, self.knots - 2)
         share = torch.as_tensor((row * (self.knots - 1) - left * (self.steps - 1)) / (self.steps - 1), device=hidden.device)
-        return torch.lerp(self._at(hidden, left), self._at(hidden, left + 1), share.to(hidden.dtype).unsqueeze(-1))
+        below, above = self._at(hidden, left), self._at(hidden, left + 1)
+        return torch.lerp(below, above, share.to(below.dtype).unsqueeze(-1))
 
     def _at(self, hidden: Tensor, row: int | Tensor) -> Tensor:
         """The learned layer of a row, or of one for each of the examples."""

@@ -14,8 +14,11 @@ from chainkit.capabilities import BinaryStates, RealStates
 from chainkit.component import Table
 from chainkit.data import Summary
 from chainkit.distributions import Bernoulli, Gaussian
+from chainkit.host import load_plugins
+from chainkit.testing import tiny_data
 from chainkit_diffusion import hooks
 from chainkit_diffusion.configs import CosineConfig, DiffusionBoundConfig, FixedConfig, HarmonicConfig, LearnedConfig, NoisePredictionConfig
+from chainkit_priors import BernoulliPrior
 
 KINDS = {"schedule": hooks.chainkit_schedules, "process": hooks.chainkit_processes, "operator": hooks.chainkit_operators}
 KINDS["objective"] = hooks.chainkit_objectives
@@ -148,3 +151,16 @@ def test_the_harmonic_schedule_has_both_readings():
     paper, code = (find("schedule", "variance-harmonic").make(HarmonicConfig(form=form), Context()) for form in ("paper", "code"))
     assert paper.values(4)[-1] == 1
     assert code.values(4)[-1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("operator", "process", "data"),
+    [("diffusion-gaussian", "diffusion-gaussian", {}), ("diffusion-bernoulli", "diffusion-binomial", {"binary": True})],
+)
+def test_a_single_step_that_is_the_forward_kernel_is_refused(operator, process, data):
+    prior = BernoulliPrior(torch.full((2,), 0.5)) if data else None
+    plugins, context = load_plugins(strict=True), Context(data=tiny_data((2,), **data).summary, steps=1, prior=prior)
+    context = attrs.evolve(context, process=context.build(plugins.part("process", process)))
+    with pytest.raises(ValueError, match="nothing to learn"):
+        context.build(plugins.part("operator", operator))
+    context.build(plugins.part("operator", operator, first_step="learned"))

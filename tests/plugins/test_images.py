@@ -408,6 +408,15 @@ def test_a_damaged_image_is_named(photographs, content):
     assert refused("image-folder", path=str(photographs), size=20).startswith(f"{path}: cannot be decoded")
 
 
+def test_an_image_of_16_bits_is_refused(photographs):
+    path = photographs / "dogs" / "4.png"
+    Image.fromarray(np.full((20, 20), 3000, dtype=np.uint16)).save(path)
+    assert (
+        refused("image-folder", path=str(photographs), size=20)
+        == f"{path}: cannot be decoded, more than 8 bits per channel; convert it to 8"
+    )
+
+
 def test_a_folder_without_images_is_refused(tmp_path):
     assert refused("image-folder", path=str(tmp_path)).startswith(f"{tmp_path}: no images in it")
     assert refused("image-folder", path=str(tmp_path / "absent")) == f"{tmp_path / 'absent'}: no such folder"

@@ -199,7 +199,7 @@ def test_the_optimum_is_the_mean_log_density_of_the_data():
 
 
 def test_there_is_no_optimum_where_the_law_is_not_known():
-    with pytest.raises(TypeError, match="the law of tensors is not known"):
+    with pytest.raises(DataError, match="the law of tensors is not known"):
         Optimum().estimate(chain(), Ending(), Data.of(gaussian(10)).examples("train"))
 
 
