@@ -143,15 +143,30 @@ def read_bundle(path: Path) -> tuple[dict[str, Tensors], Any]:
         raise CheckpointError(f"{path}: unreadable ({error})") from error
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error of torch says that memory is short, which is no fault of what was to be put there.
+
+    Arguments:
+        error: The error; only CUDA's has a type of its own.
+    """
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
+
+
 @contextmanager
 def as_written(path: Path) -> Iterator[None]:
-    """What is sound but not what a run writes, such as a forged state, is an error of the checkpoint.
+    """What is sound but not what a run writes, such as a forged state, is an error of the checkpoint; want of memory is none.
 
     Arguments:
         path: The bundle whose content is used inside.
+
+    Raises:
+        CheckpointError: The content cannot be used.
     """
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise
         words = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: not as a run writes it ({type(error).__name__}: {words})") from error

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chainkit.bundle import lacks_memory
 from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
 
 DEFAULT = "model"
@@ -111,7 +112,7 @@ class Optimisers:
             self.optimizers[name].step()
         except RuntimeError as error:
             # Only the optimiser knows of which shapes its state has to be.
-            if name in self._untried and not isinstance(error, torch.OutOfMemoryError):
+            if name in self._untried and not lacks_memory(error):
                 raise CheckpointError(f"the checkpoint does not fit the recipe: the optimiser of {name} cannot use it ({error})") from error
             raise
         self._untried.discard(name)

@@ -51,13 +51,15 @@ def restore(run: Run) -> bool:
         Whether there was anything to continue from.
 
     Raises:
-        CheckpointError: There are checkpoints, and none is sound.
+        CheckpointError: There are checkpoints or final weights, and none is sound.
     """
+    damage: CheckpointError | None = None
     if run.directory.final.is_dir():
         try:
             state = load_final(run)
         except CheckpointError as error:
             run.say(f"skipped damaged final weights: {error}")
+            damage = error
         else:
             run.tell("chainkit_checkpoint_load", state=state)
             return True
@@ -65,6 +67,8 @@ def restore(run: Run) -> bool:
     for complaint in complaints:
         run.say(f"skipped a damaged checkpoint: {complaint}")
     if path is None:
+        if damage is not None:
+            raise CheckpointError(f"{damage}; no checkpoint is there to make it again from: move {run.directory.final} away to train anew")
         lead(lambda: run.metrics.cut(0))
         if (start := run.recipe.train.start) is not None:
             run.say(f"starting from the {start_from(run, start)} of {start}")
@@ -100,10 +104,11 @@ def _start_from(run: Run, other: RunDirectory) -> str:
         raise CheckpointError(f"train.start: {other.path} is no run that has ended")
     groups, state = read_bundle(other.final)
     with as_written(other.final):
+        weights = str(state["weights"])
         tensors = {name: tensor for name, tensor in groups["model"].items() if name.startswith(("chain.", "process."))}
         for model in (run.model, run.trainer.reported):
             load_tensors(torch.nn.ModuleDict({"chain": model.chain, "process": model.process}), tensors)
-        return str(state["weights"])
+        return weights
 
 
 def conclude(run: Run) -> None:

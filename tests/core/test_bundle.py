@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from chainkit import bundle
-from chainkit.bundle import read_bundle, verify, write_bundle
+from chainkit.bundle import as_written, lacks_memory, read_bundle, verify, write_bundle
 from chainkit.errors import CheckpointError
 from chainkit.files import remove, tidy, write_text
 
@@ -163,6 +163,33 @@ def test_a_disk_that_fails_while_reading_is_told_as_damage(written, monkeypatch)
     monkeypatch.setattr(bundle, "_digest", broken)
     with pytest.raises(CheckpointError, match=r"empty\.safetensors: unreadable \(Input/output error\)"):
         verify(written)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+    ],
+)
+def test_want_of_memory_is_no_damage(error, tmp_path):
+    with pytest.raises(type(error)) as caught, as_written(tmp_path):
+        raise error
+    assert caught.value is error
+    with pytest.raises(CheckpointError, match="not as a run writes it"), as_written(tmp_path):
+        raise RuntimeError("shapes differ")
+
+
+def test_memory_that_torch_cannot_have_is_told_from_other_trouble():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert lacks_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
+        torch.ones(2) @ torch.ones(3)
+    assert not lacks_memory(caught.value)
 
 
 class FullDisk:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from chainkit.errors import CheckpointError, Interrupted, RecipeError, RunBusyEr
 from chainkit.host import load_plugins
 from chainkit.interrupt import ending_on_signals, handling_signals, poll
 from chainkit.opening import prepare_run
+from chainkit.optimisation import Optimisers
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory, fresh_path
 from chainkit.session import Session, new_run
@@ -344,6 +346,16 @@ def test_damaged_final_weights_are_made_again_from_the_checkpoint(begin):
     assert left_by(run.path) == expected
 
 
+def test_damaged_final_weights_without_a_checkpoint_are_no_fresh_start(begin):
+    run = begin(METHODS["infusion"])
+    shutil.rmtree(run.path / "checkpoints")
+    (run.path / "final" / "model.safetensors").write_bytes(b"")
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match=r"damaged.*move .*/final away to train anew"):
+        again(run.path)
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
+
+
 def test_a_run_without_a_checkpoint_starts_anew_and_keeps_no_stale_metrics(begin, tmp_path):
     with pytest.raises(Killed):
         begin(METHODS["diffusion"], reporter=Watcher(3, kill=True))
@@ -450,6 +462,27 @@ def test_a_damaged_best_checkpoint_is_named_and_the_last_weights_are_reported(be
     run = begin(WATCHED, reporter=reporter, script=Damager(-1.0, -2.0, -2.0))
     assert run.weights == "weights of update 9"
     assert any("00000003/state.json: damaged" in line for line in reporter.lines)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), ValueError("of another optimiser")])
+def test_a_best_checkpoint_that_cannot_be_restored_is_not_reported(error, begin, tmp_path, monkeypatch):
+    """Want of memory stops the run; what does not fit leaves the last weights, whole and named so."""
+
+    def failing(self, tensors, numbers):
+        raise error
+
+    monkeypatch.setattr(Optimisers, "restore", failing)
+    if isinstance(error, torch.OutOfMemoryError):
+        with pytest.raises(torch.OutOfMemoryError):
+            begin(WATCHED, script=Scripted(-1.0, -2.0, -2.0))
+        assert not (tmp_path / "run" / "final").exists()
+        monkeypatch.undo()
+        assert again(tmp_path / "run", script=Scripted()).weights == "weights of update 3 (best validation)"
+        return
+    run = begin(WATCHED, script=Scripted(-1.0, -2.0, -2.0))
+    assert run.weights == "weights of update 9"
+    last, final = (tensors(run.path / folder)["model"] for folder in ("checkpoints/00000009", "final"))
+    assert all(torch.equal(final[name], last[name]) for name in last)
 
 
 def test_averaged_weights_are_validated_sampled_and_reported(begin):
