@@ -53,7 +53,7 @@ class TrainTable:
     Arguments:
         start: Directory of an ended run; training starts from the weights that it reports, of a chain
             and a process with the same parameters. Left out, from fresh ones.
-        epochs: Passes over the training split, 0 or more.
+        epochs: Passes over the training split, 0 or more, in whole batches: the few examples that are left over wait for another pass.
         max_updates: Stop after so many updates, also within an epoch; with one update per step,
             those of one walk count as one.
         batch_size: Examples per batch, 1 or more.
