@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import traceback
@@ -19,6 +20,9 @@ from chainkit.reporting import visible
 
 FILE_ERROR = 4
 BROKEN_PIPE = 141
+OUT_OF_MEMORY = 2
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch's errors say that are no MemoryError."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -55,6 +59,8 @@ def report(error: BaseException, group: CommandLine) -> int:
             return 2
         case OSError() if error.filename is not None or error.errno in _NO_ROOM:
             return _file_error(error)
+        case MemoryError() | RuntimeError() if _without_memory(error):
+            return _memory_error(error)
         case _:
             return _bug(error, group)
 
@@ -93,6 +99,17 @@ def _file_error(error: OSError) -> int:
     name = "standard output" if error.filename is None else error.filename
     _say(f"error: {name}: {error.strerror}")
     return FILE_ERROR
+
+
+def _without_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def _memory_error(error: Exception) -> int:
+    wanted = re.search(r"allocate ([\d.]+ \w+)", str(error))
+    more = f" ({wanted[1]} more were asked for)" if wanted else ""
+    _say(f"error: out of memory{more}; take a smaller train.batch_size or sample.n, a smaller max_rows of an estimator, or a larger device")
+    return OUT_OF_MEMORY
 
 
 def _bug(error: BaseException, group: CommandLine) -> int:

@@ -165,6 +165,28 @@ def test_expected_errors_are_one_line_each(error: BaseException, code: int, said
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 8 GiB"),
+            " (20.00 GiB more were asked for)",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes. Error code 12"),
+            " (400 bytes more were asked for)",
+        ),
+        (RuntimeError("CUDA error: out of memory"), ""),
+        (MemoryError(), ""),
+    ],
+)
+def test_too_little_memory_is_no_bug(error: BaseException, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(error, CommandLine()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"chainkit: error: out of memory{wanted}; take a smaller train.batch_size")
+    assert said.count("\n") == 1
+
+
 def test_an_unexpected_error_is_called_a_bug_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(ZeroDivisionError("division by zero"), CommandLine()) == 1
     said = capsys.readouterr().err
