@@ -37,6 +37,9 @@ HOOKS: dict[str, str] = {
 
 A plugin may define further kinds for the parts of its own components (``chainkit_parts``)."""
 
+NEEDED = ("dataset", "prior", "process", "operator", "objective")
+"""The kinds of which a recipe has one, so that a component may need something of it."""
+
 Build: TypeAlias = Callable[[Any, "Context"], Any]
 Provides: TypeAlias = "tuple[type, ...] | Callable[[Any], tuple[type, ...] | None]"
 
@@ -56,7 +59,7 @@ class Component:
         provides: Capability types (:mod:`chainkit.capabilities`) of the built object (for an
             operator, those of its kernels' distributions; for a dataset, those of its states), or
             a function of the config that gives them; it may give None for "known once built".
-        needs: Capability types that this component needs of the recipe's other parts, by kind.
+        needs: Capability types that this component needs of the recipe's other parts, by kind, one of :data:`NEEDED`.
     """
 
     name: str

@@ -18,7 +18,7 @@ import attrs
 import pluggy
 
 from chainkit import API_VERSION, __version__, hookspecs
-from chainkit.component import HOOKS, Component
+from chainkit.component import HOOKS, NEEDED, Component
 from chainkit.errors import PluginError
 from chainkit.registry import suggest
 
@@ -84,10 +84,10 @@ def fault(hook: str, answer: Any) -> str | None:
     if not isinstance(answer, dict):
         return f"{hook} returned a {type(answer).__name__}, not a table of JSON data"
     try:
-        json.dumps(answer)
+        faithful = json.loads(json.dumps(answer, allow_nan=False)) == answer
     except (TypeError, ValueError, RecursionError) as error:
         return f"{hook} returned what is no JSON data: {error}"
-    return None
+    return None if faithful else f"{hook} returned what JSON gives back changed: keys that are no strings, or tuples"
 
 
 def components(hook: str, answer: Any) -> list[Component]:
@@ -140,6 +140,9 @@ def check_component(hook: str, component: Component) -> None:
         raise PluginError(f"{hook}: what {name!r} provides is neither a tuple of types nor a function")
     if not (isinstance(component.needs, Mapping) and all(map(_types, component.needs.values()))):
         raise PluginError(f"{hook}: what {name!r} needs is not a table of tuples of types")
+    for kind in component.needs:
+        if kind not in NEEDED:
+            raise PluginError(f"{hook}: {name!r} needs something of a {kind!r}, of which a recipe has not one{suggest(str(kind), NEEDED)}")
 
 
 def check_config(config: Any, what: str) -> None:
@@ -174,6 +177,9 @@ def folders(answer: Any) -> list[Path]:
     """What ``chainkit_recipes`` returned, checked."""
     if not (isinstance(answer, (list, tuple)) and all(isinstance(folder, Path) for folder in answer)):
         raise PluginError("chainkit_recipes returned something else than a list of Path")
+    for folder in answer:
+        if not folder.is_dir():
+            raise PluginError(f"chainkit_recipes: there is no folder {folder}")
     return list(answer)
 
 

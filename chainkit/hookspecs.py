@@ -174,17 +174,17 @@ def chainkit_checkpoint_save(run: Run) -> dict[str, Any] | None:
         run: The run.
 
     Returns:
-        JSON data to keep under the plugin's name, or None.
+        A table of JSON data to keep, or None.
     """
 
 
 @hookspec
-def chainkit_checkpoint_load(run: Run, state: dict[str, Any]) -> None:
+def chainkit_checkpoint_load(run: Run, state: dict[str, Any] | None) -> None:
     """A checkpoint was read.
 
     Arguments:
         run: The run.
-        state: By plugin name, what ``chainkit_checkpoint_save`` returned.
+        state: What the ``chainkit_checkpoint_save`` of this plugin or observer returned; None where it kept nothing.
     """
 
 

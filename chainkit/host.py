@@ -1,4 +1,4 @@
-"""The plugin host: loads the entry points of the group ``chainkit`` and calls their hooks.
+"""The plugin host: loads the entry points of the group ``chainkit``.
 
 A plugin is loaded whole or not at all. Whatever goes wrong while one is loaded (it cannot be
 imported, it exits, it returns something that is no component, it misspells a hook, it was written
@@ -11,49 +11,37 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from chainkit import contract, hookspecs
+from chainkit import contract
 from chainkit.blame import explain
+from chainkit.calling import Caller
 from chainkit.component import Part
 from chainkit.discovery import Found, discover
-from chainkit.errors import ChainkitError, PluginError
+from chainkit.errors import PluginError
 from chainkit.plugin import Plugin
 from chainkit.registry import Registry, clash, suggest
-from chainkit.tracing import trace, traced
+from chainkit.tracing import trace
 
 SLOW = 10.0
 """Seconds after which a plugin is said to be slow to load."""
 
 
-class Host:
-    """The loaded plugins.
-
-    Arguments:
-        strict: Whether trouble with a plugin is an error instead of a warning.
-        tracing: Whether to say on stderr which plugin answers which hook, and how long it takes.
+class Host(Caller):
+    """The loaded plugins; the arguments are those of :class:`~chainkit.calling.Caller`.
 
     Attributes:
-        manager: The pluggy manager.
         registry: The components.
-        plugins: A record of every plugin, the missing ones too.
-        observers: Records of the objects that watch the present run.
         recipes: Folders of recipes, by the plugin that ships them.
         views: References to ways to look at a run, by name, with the plugin that provides each.
     """
 
     def __init__(self, strict: bool = False, tracing: bool = False) -> None:
-        self.strict = strict
-        self.tracing = tracing
-        self.manager = pluggy.PluginManager("chainkit")
-        self.manager.add_hookspecs(hookspecs)
-        self.plugins: list[Plugin] = []
-        self.observers: list[Plugin] = []
+        super().__init__(strict, tracing)
         self.recipes: list[tuple[Plugin, Path]] = []
         self.registry = Registry(self.plugins, self.recipes)
         self.views: dict[str, tuple[Plugin, str]] = {}
@@ -97,7 +85,7 @@ class Host:
             print(f"chainkit: {record} was being loaded", file=sys.stderr)
             raise
         except BaseException as error:
-            self._break(record, explain(error, __file__))
+            self._break(record, explain(error, record.module))
         record.seconds = time.perf_counter() - began
         if "torch" in sys.modules and not torch_before:
             self.note(record, "it imports torch while it is loaded, which makes every command slow")
@@ -113,7 +101,7 @@ class Host:
         callers = self.manager.get_hookcallers(plugin) or []
         contract.check_hooks(callers)
         record.hooks = sorted(caller.name for caller in callers)
-        answers = {caller.name: self._registered(caller, record.id, plugin) for caller in callers if contract.registers(caller.name)}
+        answers = {caller.name: self._registered(caller, record, plugin) for caller in callers if contract.registers(caller.name)}
         for kind, components in contract.contributed(answers).items():
             for component in components:
                 self.registry.add(record, kind, component)
@@ -122,19 +110,14 @@ class Host:
         found = contract.views(answers.get("chainkit_views", {}), self.views)
         self.views |= {name: (record, reference) for name, reference in found.items()}
 
-    def _registered(self, caller: pluggy.HookCaller, id: str, plugin: object) -> Any:
+    def _registered(self, caller: pluggy.HookCaller, record: Plugin, plugin: object) -> Any:
         own = [impl for impl in caller.get_hookimpls() if impl.plugin is plugin]
         if len(own) > 1:
             raise PluginError(f"{caller.name} is implemented more than once")
         try:
-            return self._ask(caller.name, id, own[0].function)
+            return self._ask(caller.name, record.id, own[0].function)
         except Exception as error:
-            raise PluginError(f"{caller.name} raised {explain(error, __file__)}") from error
-
-    def _ask(self, hook: str, id: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Runs a plugin's code; what it prints is no data, so it goes to stderr."""
-        with redirect_stdout(sys.stderr):
-            return traced(hook, id, function, *arguments) if self.tracing else function(*arguments)
+            raise PluginError(f"{caller.name} raised {explain(error, record.module)}") from error
 
     def _break(self, record: Plugin, reason: str) -> None:
         record.state, record.reason, record.components = "broken", reason, []
@@ -152,21 +135,6 @@ class Host:
                     _ = entry.component.config
             except PluginError as error:
                 self._break(record, str(error))
-
-    def note(self, record: Plugin, note: str) -> None:
-        """Says and records that something is wrong with a plugin that works."""
-        record.notes.append(note)
-        self.complain(f"{record}: {note}")
-
-    def complain(self, line: str) -> None:
-        """Warns on stderr in one line.
-
-        Raises:
-            PluginError: The host is strict.
-        """
-        if self.strict:
-            raise PluginError(line)
-        print(f"chainkit: warning: {line}", file=sys.stderr)
 
     def part(self, kind: str, name: str, **settings: Any) -> Part:
         """A component outside a recipe, for scripts and command lines.
@@ -187,72 +155,6 @@ class Host:
         """By id of each loaded plugin, its distribution and version."""
         return {plugin.id: f"{plugin.distribution} {plugin.version}".strip() for plugin in self.plugins if plugin.state == "loaded"}
 
-    def call(self, hook: str, **arguments: Any) -> dict[str, Any]:
-        """Calls a hook of every plugin that implements it.
-
-        A plugin that raises is reported and unregistered, and the others are called: an observer
-        never stops a run. Only an error meant for the user (:class:`ChainkitError`) is passed on.
-
-        Arguments:
-            hook: Name of the hook.
-            arguments: Its arguments.
-
-        Returns:
-            By plugin id, what each returned, in pluggy's order: the last one registered comes first.
-
-        Raises:
-            PluginError: A plugin raised, and the host is strict.
-        """
-        answers = {}
-        for impl in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
-            try:
-                answer = self._ask(hook, impl.plugin_name, impl.function, *(arguments[name] for name in impl.argnames))
-            except ChainkitError:
-                raise
-            except (Exception, SystemExit) as error:
-                self._drop(impl.plugin_name, f"{hook} raised {explain(error, __file__)}", error)
-                continue
-            if fault := contract.fault(hook, answer):
-                self._drop(impl.plugin_name, fault)
-            else:
-                answers[impl.plugin_name] = answer
-        return answers
-
-    def _drop(self, id: str, reason: str, error: BaseException | None = None) -> None:
-        record = next(plugin for plugin in [*self.plugins, *self.observers] if plugin.id == id)
-        record.notes.append(reason)
-        if self.manager.has_plugin(id):  # a hook that a hook has led to may have dropped it before
-            self.manager.unregister(name=id)
-        if self.strict:
-            raise PluginError(f"{record}: {reason}") from error
-        self.complain(f"{record}: {reason}; its hooks are not called any more")
-
-    @contextmanager
-    def observing(self, observers: Sequence[tuple[Plugin, object]]) -> Iterator[None]:
-        """Registers objects with lifecycle hooks for the time of a ``with`` block.
-
-        Arguments:
-            observers: The objects, each with a record that says whose it is, its id unique among plugins.
-
-        Raises:
-            PluginError: One misspells a hook or its arguments.
-        """
-        try:
-            for record, observer in observers:
-                self.observers.append(record)
-                try:
-                    contract.check_marks(observer)
-                    self.manager.register(observer, name=record.id)
-                    contract.check_hooks(self.manager.get_hookcallers(observer) or [])
-                except (PluginError, ValueError, pluggy.PluginValidationError) as error:
-                    raise PluginError(f"observer {record.name}: {explain(error, __file__)}") from error
-            yield
-        finally:
-            for record in self.observers:
-                if self.manager.has_plugin(record.id):
-                    self.manager.unregister(name=record.id)
-            self.observers = []
-
 
 def _switched_on(variable: str) -> bool:
     return os.environ.get(variable, "0") not in ("", "0")
@@ -269,20 +171,21 @@ def load_plugins(*, disabled: Iterable[str] = (), strict: bool | None = None, tr
         tracing: Whether to say which plugin answers which hook; None asks ``CHAINKIT_TRACE_PLUGINS`` likewise.
 
     Raises:
-        PluginError: A plugin cannot be loaded or clashes with another, and the host is strict.
+        PluginError: Plugins cannot be loaded or clash with others, and the host is strict; the message names all.
     """
     left_out = {*disabled, *filter(None, os.environ.get("CHAINKIT_DISABLE_PLUGINS", "").replace(" ", "").split(","))}
     host = Host(
         strict=_switched_on("CHAINKIT_STRICT_PLUGINS") if strict is None else strict,
         tracing=_switched_on("CHAINKIT_TRACE_PLUGINS") if tracing is None else tracing,
     )
-    for found in discover():
-        _load_found(host, found, left_out)
-    for name in sorted(left_out):
-        if not any(plugin.answers_to(name) for plugin in host.plugins):
-            host.complain(f"there is no plugin {name!r} to disable{suggest(name, [plugin.name for plugin in host.plugins])}")
-    for entries in host.registry.clashes():
-        host.complain(clash(entries))
+    with host.gathering():
+        for found in discover():
+            _load_found(host, found, left_out)
+        for name in sorted(left_out):
+            if not any(plugin.answers_to(name) for plugin in host.plugins):
+                host.complain(f"there is no plugin {name!r} to disable{suggest(name, [plugin.name for plugin in host.plugins])}")
+        for entries in host.registry.clashes():
+            host.complain(clash(entries))
     return host
 
 

@@ -61,7 +61,7 @@ def restore(run: Run) -> bool:
             run.say(f"skipped damaged final weights: {error}")
             damage = error
         else:
-            run.tell("chainkit_checkpoint_load", state=state)
+            lead(lambda: run.host.restore(run, state))
             return True
     path, complaints = lead(run.directory.latest_sound)
     for complaint in complaints:
@@ -78,7 +78,7 @@ def restore(run: Run) -> bool:
         kept = {**state["plugins"]}
         run.trainer.restore(groups, state)
         lead(lambda: run.metrics.cut(state["metrics_size"]))
-    run.tell("chainkit_checkpoint_load", state=kept)
+    lead(lambda: run.host.restore(run, kept))
     run.weights = f"weights of update {run.update}"
     return True
 

@@ -122,7 +122,7 @@ class Session:
     def _provenance(self, part: Part) -> Plugin:
         """The record of an observer, named by its place in the recipe, of the distribution that provides it."""
         provider, name = self.run.host.registry.provider(part.component), f"{part.name} ({part.path})"
-        return Plugin(name=name, id=name, distribution=provider.distribution, version=provider.version)
+        return Plugin(name=name, id=name, distribution=provider.distribution, version=provider.version, module=provider.module)
 
     def _tell(self, error: BaseException) -> None:
         """Tells plugins that the run stops; what one of them raises then does not hide why."""

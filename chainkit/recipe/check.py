@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 
 from chainkit.capabilities import NoiseLevel
-from chainkit.component import Part
+from chainkit.component import NEEDED, Part
 from chainkit.recipe.parts import parts
 from chainkit.recipe.problems import join
 from chainkit.recipe.schema import Recipe
@@ -27,18 +27,12 @@ def check_recipe(recipe: Recipe) -> list[str]:
 
 def _capabilities(recipe: Recipe) -> Iterator[str]:
     """Every capability that a part needs of another one, unless that is known only once it is built."""
-    providers = {
-        "dataset": recipe.data,
-        "prior": recipe.chain.prior,
-        "process": recipe.process,
-        "operator": recipe.chain.operator,
-        "objective": recipe.objective,
-    }
+    chosen = (recipe.data, recipe.chain.prior, recipe.process, recipe.chain.operator, recipe.objective)
+    providers = dict(zip(NEEDED, chosen, strict=True))
     for part in parts(recipe):
         for kind, needed in part.component.needs.items():
-            provider = providers.get(kind)
-            if provider is not None and (missing := _missing(provider, provider.config, needed)):
-                yield _mismatch(part, provider, missing)
+            if missing := _missing(providers[kind], providers[kind].config, needed):
+                yield _mismatch(part, providers[kind], missing)
 
 
 def _missing(provider: Part, config: Any, needed: tuple[type, ...]) -> list[type]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
 
@@ -533,7 +534,9 @@ def fail(run):
         (observing(chainkit_checkpoint_load=lambda run, state: meddle(run)), "a run that is watched, stopped and resumed: expected"),
         (observing(chainkit_run_start=fail), "hooks that work, seen .*chainkit_run_start raised ValueError: no luck"),
         (observing(chainkit_checkpoint_save=lambda run: {1, 2}), "hooks that work, seen .*returned a set, not a table of JSON data"),
-        (observing(chainkit_checkpoint_load=lambda run, state: state["nobody"]), "hooks that work, seen .*KeyError: 'nobody'"),
+        (observing(chainkit_checkpoint_load=lambda run, state: state["mine"]), "hooks that work, seen .*TypeError: 'NoneType'"),
+        (observing(chainkit_checkpoint_save=lambda run: {"x": math.nan}), "hooks that work, seen .*no JSON data"),
+        (observing(chainkit_checkpoint_save=lambda run: {1: 2}), "hooks that work, seen .*JSON gives back changed"),
         (observing(chainkit_epoch_and=lambda run: None), "hooks that work, seen there is no hook 'chainkit_epoch_and'"),
         (observing(), "observer: expected a lifecycle hook or more, seen none"),
     ],

@@ -397,7 +397,7 @@ def test_chainkit_checkpoint_load(story):
     assert "chainkit_checkpoint_load" not in story.whole.names + story.stopped.names
     [call] = story.resumed.of("chainkit_checkpoint_load")
     last = len(story.stopped.names) - story.stopped.names[::-1].index("chainkit_checkpoint_save")
-    assert call.arguments["state"] == {"diary": {"calls": last}}
+    assert call.arguments["state"] == {"calls": last}
     assert (call.update, call.finished) == (4, False)
 
 

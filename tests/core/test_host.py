@@ -293,3 +293,22 @@ def test_a_part_can_be_chosen_without_a_recipe(toys: Host) -> None:
     assert (part.config.noise, part.config.network.name, part.config.network.path) == (0.5, "layers", "operator step.network")
     with pytest.raises(RecipeError, match=r"^operator step\.noise: must be above 0, not -1\.0$"):
         toys.part("operator", "step", noise=-1)
+
+
+def keeping(seen: dict[str, Any], name: str) -> types.SimpleNamespace:
+    @chainkit.hookimpl
+    def chainkit_checkpoint_load(state: object) -> None:
+        seen[name] = state
+
+    return types.SimpleNamespace(chainkit_api=(1, 1), chainkit_checkpoint_load=chainkit_checkpoint_load)
+
+
+def test_each_plugin_and_observer_is_given_what_it_kept_itself() -> None:
+    host, seen = Host(strict=True), {}
+    for name in ("one", "two"):
+        host.add(keeping(seen, name), name)
+    twins = [(Plugin(name=id, id=id), keeping(seen, id)) for id in ("counter (observers.0)", "counter (observers.1)")]
+    kept = {"one": {"n": 1}, "counter (observers.1)": {"n": 2}, "gone": {"n": 3}}
+    with host.observing(twins):
+        host.restore(None, kept)
+    assert seen == {"one": {"n": 1}, "two": None, "counter (observers.0)": None, "counter (observers.1)": {"n": 2}}

@@ -85,6 +85,17 @@ def test_strict_mode_fails_with_the_exit_code_of_plugins(install: Callable, comm
         assert result.stdout == ""
 
 
+def test_strict_mode_names_every_plugin_that_is_broken(install: Callable, command: Callable) -> None:
+    for name in ("first", "second"):
+        install(name, "1 / 0")
+    result = command("--strict-plugins", "plugins")
+    lines = [line for line in result.stderr.splitlines() if "could not be loaded: ZeroDivisionError" in line]
+    assert result.returncode == 3
+    assert [
+        line.startswith(f"chainkit: error: plugin {name} of {name} 1.2 ") for name, line in zip(("first", "second"), lines, strict=True)
+    ]
+
+
 def test_two_distributions_with_one_entry_point_name_both_load(install: Callable, command: Callable) -> None:
     install("first-dist", GOOD.format(name="flat"), plugin="same")
     install("second-dist", GOOD.format(name="flat"), plugin="same")

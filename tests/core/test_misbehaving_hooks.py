@@ -132,6 +132,7 @@ def test_what_is_raised_while_a_run_stops_does_not_hide_why(error, tmp_path):
         ({1, 2}, "returned a set, not a table of JSON data"),
         (["a"], "returned a list, not a table of JSON data"),
         ({"a": torch.zeros(1)}, "returned what is no JSON data: Object of type Tensor is not JSON serializable"),
+        ({1: 2}, "returned what JSON gives back changed: keys that are no strings, or tuples"),
     ],
 )
 def test_what_cannot_be_kept_in_a_checkpoint_is_not(answer, said, tmp_path, capsys, undisturbed):

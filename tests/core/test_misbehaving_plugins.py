@@ -151,6 +151,14 @@ TABLE = {
         GOOD.replace('"nowhere:build"', '"nowhere:build", needs={"prior": "fast"}'),
         "chainkit_schedules: what 'flat' needs is not a table of tuples of types",
     ),
+    "needs something of no part of a recipe": broken(
+        GOOD.replace('"nowhere:build"', '"nowhere:build", needs={"datset": (int,)}'),
+        "chainkit_schedules: 'flat' needs something of a 'datset', of which a recipe has not one; did you mean 'dataset'?",
+    ),
+    "ships recipes in no folder": broken(
+        hook("chainkit_recipes", "import pathlib; return [pathlib.Path('/surely/absent')]"),
+        "chainkit_recipes: there is no folder /surely/absent",
+    ),
     "has keys with a default that fails": broken(
         GOOD.replace('"Nothing to set."', "value: int = attrs.field(factory=lambda: 1 // 0)"),
         "chainkit_schedules: the config of 'flat' has keys that cannot be listed: ZeroDivisionError: *",

@@ -82,11 +82,12 @@ def test_a_shipped_recipe_means_components_of_its_own_distribution(tmp_path: Pat
 
 
 def test_a_user_is_asked_which_one_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "shipped").mkdir()
     (tmp_path / "mine.toml").write_text(TINY_RECIPE)
     with pytest.raises(
         RecipeError, match=r"train\.optimizer\.type: optimizer 'tiny' is registered by .*; write 'hijack:tiny' or 'tiny:tiny'$"
     ):
-        read_recipe(tmp_path / "mine.toml", host(hijacked=True, recipes=tmp_path / "recipes").registry)
+        read_recipe(tmp_path / "mine.toml", host(hijacked=True, recipes=tmp_path / "shipped").registry)
 
 
 def test_another_version_of_a_plugin_is_said_in_one_line(made: Run) -> None:
