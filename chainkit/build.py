@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import attrs
@@ -133,6 +133,10 @@ def build_model(recipe: Recipe, data: Data, device: torch.device) -> Model:
         recipe: The recipe.
         data: The dataset.
         device: Where the parameters shall be.
+
+    Raises:
+        RecipeError: A part does not go with its settings or with the others, or a temperature is none.
+        PluginError: The code of a component is at fault.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(recipe.seed, "initial weights"))
@@ -145,6 +149,7 @@ def build_model(recipe: Recipe, data: Data, device: torch.device) -> Model:
         context = attrs.evolve(context, prior=build_part(recipe.chain.prior, context))
         context = attrs.evolve(context, process=build_part(recipe.process, context))
         context = attrs.evolve(context, operator=build_part(recipe.chain.operator, context))
-        chain = Chain(context.prior, context.operator, context.steps, temperature=temperature, extend=recipe.chain.extend)
+        with _located(recipe.chain.temperature) if recipe.chain.temperature else nullcontext():
+            chain = Chain(context.prior, context.operator, context.steps, temperature=temperature, extend=recipe.chain.extend)
         model = Model(chain, context.process, build_part(recipe.objective, context))
     return model.to(device, DTYPES[recipe.train.precision])

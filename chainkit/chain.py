@@ -7,6 +7,7 @@ r"""The generative chain: noise from the prior, then K learned steps towards dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -60,7 +61,8 @@ class Chain(nn.Module):
             or ``respace`` (:mod:`chainkit.extension`).
 
     Raises:
-        ValueError: ``steps`` below 1, or an unknown rule.
+        ValueError: ``steps`` below 1, an unknown rule, or a temperature that is not positive and finite;
+            one that is learned is looked at as it starts.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Chain(nn.Module):
         self.steps = steps
         self.temperature = temperature
         self.extend = extend
+        self._require_temperatures(steps)
 
     def temperatures(self, steps: int | None = None) -> list[float] | Tensor:
         """T_1..T_steps, as floats or, where they are learned, as a tensor [steps].
@@ -83,11 +86,17 @@ class Chain(nn.Module):
         Arguments:
             steps: How many; K unless given.
         """
-        steps = steps or self.steps
+        steps = self.steps if steps is None else steps
         if self.temperature is None:
             return [1.0] * steps
         values = self.temperature.values(steps)
         return values if values.requires_grad else values.tolist()
+
+    def _require_temperatures(self, steps: int) -> None:
+        temperatures = self.temperatures(steps)
+        for k, value in enumerate(temperatures.tolist() if isinstance(temperatures, Tensor) else temperatures, 1):
+            if not 0 < value < math.inf:
+                raise ValueError(f"T_{k} = {value:g} is no temperature, which is positive and finite")
 
     @torch.no_grad()
     def sample(
@@ -139,11 +148,14 @@ class Chain(nn.Module):
             steps: N.
 
         Raises:
-            ValueError: ``steps`` below 1, or the chain's rule does not allow it.
+            ValueError: ``steps`` below 1, the chain's rule does not allow it, or a temperature beyond T_K is
+                not positive and finite.
         """
         if steps < 1:
             raise ValueError(f"a chain is sampled with at least one step, not {steps}")
         plan = RULES[self.extend](steps, self.steps)
+        if (hottest := max(step.temperature for step in plan)) > self.steps:
+            self._require_temperatures(hottest)
         if isinstance(self.operator, LastStepApart) and sum(step.index == 1 for step in plan) != 1:
             raise ValueError(
                 f"{type(self.operator).__name__} takes its step 1 once, at the end, which {self.extend!r} does not for {steps} steps of a "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -143,6 +145,40 @@ def test_impossible_numbers_are_refused():
                 make(extend=rule).sample(1, steps=steps)
     with pytest.raises(ValueError, match="at least one state is drawn, not 0"):
         make().sample(0)
+
+
+class Line(Schedule):
+    """T_1 = 1, and as much more with every step; learned where that is asked for."""
+
+    def __init__(self, rise: float, learned: bool = False) -> None:
+        super().__init__()
+        self.rise = nn.Parameter(torch.tensor(rise, dtype=torch.float64)) if learned else rise
+
+    def values(self, steps: int) -> Tensor:
+        return 1 + self.rise * torch.arange(steps, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize(
+    ("rise", "said"),
+    [(-0.5, "T_3 = 0 is"), (-1.0, "T_2 = 0 is"), (-0.75, "T_3 = -0.5 is"), (math.nan, "T_1 = nan is"), (1e308, "T_3 = inf is")],
+)
+def test_what_is_no_temperature_is_refused_where_the_chain_is_made(rise, said, learned):
+    with pytest.raises(ValueError, match=said):
+        make(temperature=Line(rise, learned))
+
+
+def test_temperatures_beyond_the_trained_ones_are_looked_at_where_they_are_used():
+    chain = make(temperature=Line(-0.25), extend="noise-end")
+    assert chain.sample(2, steps=4).steps == 4
+    with pytest.raises(ValueError, match="T_5 = 0 is no temperature"):
+        chain.sample(2, steps=5)
+    assert make(temperature=Line(-0.25), extend="data-end").sample(2, steps=9).steps == 9
+
+
+def test_no_steps_have_no_temperatures():
+    assert make().temperatures(0) == []
+    assert make(temperature=Doubling()).temperatures(0) == []
 
 
 def test_the_path_goes_from_noise_to_the_state_and_every_step_adds_one():

@@ -687,6 +687,7 @@ def test_what_is_not_estimated_needs_no_examples(begin):
     [
         ("sample.steps=7", "sample.steps"),
         ("evaluate.estimators.0.walks=0", "evaluate.estimators"),
+        ("chain.temperature={ type = 'constant', value = 0.0 }", "chain.temperature: T_1 = 0 is no temperature"),
         ("train.optimizers.critc=tiny", "train.optimizers.critc: tiny has no such set of parameters, only model"),
         ("evaluate.split=valid", "evaluate.split: tiny has no valid split, only train"),
     ],
