@@ -52,6 +52,7 @@ class Run:
         data: The dataset; ``run.data("test")`` gives examples to estimate on.
         finished: Whether training is over, so that the model holds the weights that are reported.
         weights: Which weights the model holds, in words.
+        figures: Those of the newest evaluation, as far as it came.
     """
 
     def __init__(self, directory: RunDirectory, recipe: Recipe, host: Host, reporter: Reporter | None = None) -> None:
@@ -67,6 +68,7 @@ class Run:
         self.metrics = MetricsLog(directory.metrics)
         self.finished = False
         self.weights = "initial weights"
+        self.figures: list[Estimate] = []
         self._is_held = False
         self.trainer = self._trainer()
         self._rehearse()
@@ -253,6 +255,7 @@ class Run:
         """
         table = self.recipe.evaluate
         parts = table.estimators if estimators is None else estimators
+        self.figures = []
         if not parts:
             return []
         n = table.examples if examples is None else examples
@@ -267,11 +270,11 @@ class Run:
     def _estimates(self, parts: Sequence[Part], chosen: Examples) -> list[Estimate]:
         context = Context(data=self.data.summary, steps=self.chain.steps)
         told_by = {split: fingerprint(self.data, split) for split in {"train", chosen.split}}
-        unfinished, found = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions(), told_by), []
+        unfinished = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions(), told_by)
         for part, estimator in [(part, self._estimator(part, context)) for part in parts]:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
-            found.append(unfinished.once(part, estimator))
-            record = to_json(found[-1], self.weights, unstructure(part), told_by[chosen.split])
+            self.figures.append(unfinished.once(part, estimator))
+            record = to_json(self.figures[-1], self.weights, unstructure(part), told_by[chosen.split])
             lead(partial(write_evaluation, self.directory.evaluation, [record]))
         unfinished.close()
-        return found
+        return self.figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,8 @@ from chainkit.cli.output import show
 from chainkit.cli.progress import TerminalReporter
 from chainkit.cli.summary import evaluation_lines, summary_lines
 from chainkit.component import Part
-from chainkit.distributed import joined, lead
-from chainkit.errors import RecipeError
-from chainkit.estimator import Estimate
+from chainkit.distributed import current, joined, lead
+from chainkit.errors import Interrupted, RecipeError
 from chainkit.evaluation import to_json
 from chainkit.files import write_file
 from chainkit.host import Host
@@ -62,15 +61,27 @@ def resume(host: Host, path: Path, device: str | None, as_json: bool) -> None:
 
 def _complete(run: Run, as_json: bool) -> None:
     _introduce(run)
-    figures = Session(run).complete()
-    lead(lambda: _conclude(run, figures, as_json))
+    with _before_failing(run, lambda: _conclude(run, evaluation_lines(run.figures, run.weights), as_json)):
+        Session(run).complete()
+    lead(lambda: _conclude(run, summary_lines(run, run.figures), as_json))
 
 
-def _conclude(run: Run, figures: Sequence[Estimate], as_json: bool) -> None:
+def _conclude(run: Run, lines: Sequence[str], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"run": str(run.path), "figures": [to_json(figure, run.weights) for figure in figures]}, indent=1))
+        click.echo(json.dumps({"run": str(run.path), "figures": [to_json(figure, run.weights) for figure in run.figures]}, indent=1))
     else:
-        show(summary_lines(run, figures))
+        show(lines)
+
+
+@contextmanager
+def _before_failing(run: Run, show_figures: Callable[[], None]) -> Iterator[None]:
+    """Shows the figures that there are by then where what is inside fails; an evaluation that was stopped shows them in the end."""
+    try:
+        yield
+    except Exception as error:
+        if run.figures and current().leads and not isinstance(error, Interrupted):
+            show_figures()
+        raise
 
 
 def _introduce(run: Run) -> None:
@@ -137,17 +148,17 @@ def evaluate(host: Host, path: Path, asked: Asked, device: str | None, as_json: 
         run = open_run(path, host=host, reporter=reporter, device=device)
         estimators = [with_settings(part, asked.settings) for part in _estimators(run, asked.estimators)]
         _require_fitting(run.recipe, estimators)
-        with run.held():
+        with _before_failing(run, lambda: _show(run, as_json)), run.held():
             figures = run.evaluate(estimators, split=asked.split, examples=asked.examples, seed=asked.seed)
             run.tell("chainkit_estimates", estimates=figures)
-        lead(lambda: _show(figures, run, as_json))
+        lead(lambda: _show(run, as_json))
 
 
-def _show(figures: Sequence[Estimate], run: Run, as_json: bool) -> None:
+def _show(run: Run, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps([to_json(figure, run.weights) for figure in figures], indent=1))
+        click.echo(json.dumps([to_json(figure, run.weights) for figure in run.figures], indent=1))
     else:
-        show(evaluation_lines(figures, run.weights))
+        show(evaluation_lines(run.figures, run.weights))
 
 
 def _estimators(run: Run, asked: Sequence[str]) -> list[Part]:

@@ -13,7 +13,7 @@ import torch
 import chainkit
 from chainkit import log_weight, run
 from chainkit.cli import main
-from chainkit.errors import DataError, Interrupted, RecipeError, RunBusyError
+from chainkit.errors import DataError, Interrupted, NonFiniteError, RecipeError, RunBusyError
 from chainkit.evaluation import from_json, read_evaluation, to_json
 from chainkit.host import load_plugins
 from chainkit.interrupt import handling_signals, poll
@@ -21,6 +21,7 @@ from chainkit.reporting import Reporter
 from chainkit.saving import load_final
 from chainkit.session import Session, new_run
 from chainkit_estimators import samples
+from chainkit_estimators.mmd import Mmd
 
 RECIPE = """
 device = "cpu"
@@ -125,6 +126,22 @@ def test_an_estimator_that_does_not_fit_the_run_is_refused_as_in_a_recipe(path, 
     assert output.out == ""
     (line,) = [line for line in output.err.splitlines() if line.startswith("chainkit: error: ")]
     assert line.startswith("chainkit: error: --estimator")
+
+
+@pytest.mark.parametrize("error", [NonFiniteError("squared MMD: the estimate on test is nan of 10"), ZeroDivisionError("division by zero")])
+def test_figures_that_there_are_are_shown_where_a_later_one_fails(path, capsys, monkeypatch, error):
+    def fails(self, chain, process, examples):
+        raise error
+
+    monkeypatch.setattr(Mmd, "estimate", fails)
+    code, output = evaluate(capsys, path, "--estimator", "lower-bound", "--estimator", "mmd", "--estimator", "importance")
+    assert code == getattr(error, "exit_code", 1)
+    assert [figure["name"] for figure in json.loads(output.out)] == ["lower bound"]
+    assert str(error) in output.err
+    assert main(["resume", str(path)]) == code
+    output = capsys.readouterr()
+    assert [line.split("  ")[1] for line in output.out.splitlines()[1:] if line.startswith("  importance")] == ["importance sampling"]
+    assert "lower bound" not in output.out
 
 
 class Stops:
