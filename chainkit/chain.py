@@ -8,7 +8,7 @@ r"""The generative chain: noise from the prior, then K learned steps towards dat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -35,14 +35,20 @@ class Samples:
     Arguments:
         state: s_0, the draws [n, *event].
         mean: Mean of the last kernel, [n, *event], where it exists, else None.
-        path: s_N..s_0, the states from noise to data; empty unless asked for.
+        path: s_N..s_0, the states from noise to data, all or some of them; empty unless asked for.
         steps: N, the number of steps taken.
+        kept: The step k of each state of the path; N..0 unless given.
     """
 
     state: State
     mean: State | None
     path: list[State]
     steps: int
+    kept: Sequence[int] = attrs.field()
+
+    @kept.default
+    def _all(self) -> Sequence[int]:
+        return range(len(self.path) - 1, -1, -1)
 
     def __repr__(self) -> str:
         shapes = ("x".join(map(str, tensor.shape)) for tensor in tensors(self.state))
@@ -107,7 +113,7 @@ class Chain(nn.Module):
         condition: Any = None,
         clamp: Clamp | None = None,
         source: Source = None,
-        keep_path: bool = False,
+        keep_path: bool | int = False,
     ) -> Samples:
         """Generates ``n`` states, in evaluation mode.
 
@@ -118,28 +124,30 @@ class Chain(nn.Module):
             clamp: A function of (s_k, k), applied to every state from s_N to s_0, that puts known
                 parts in place (:func:`hold`), or None.
             source: Where the random numbers come from.
-            keep_path: Whether to return every state on the way.
+            keep_path: Whether to return every state on the way; a number, 2 or more, is how many at most, evenly over the steps
+                with both ends among them.
 
         Raises:
-            ValueError: ``n`` or ``steps`` below 1, or the chain's rule does not allow this number of steps.
+            ValueError: ``n`` or ``steps`` below 1, fewer than 2 states of the way, or the chain's rule does not allow this number of steps.
         """
         if n < 1:
             raise ValueError(f"at least one state is drawn, not {n}")
         operator, plan = self.plan(self.steps if steps is None else steps)
         temperatures = self.temperatures(max(step.temperature for step in plan))
+        kept = _kept(len(plan), keep_path)
         held = clamp or (lambda state, k: state)
         with evaluating(self, operator):
             state = held(self.prior(n).sample(source), len(plan))
-            path = [state] if keep_path else []
+            path = [state] if kept else []
             reverse: Distribution
             for step in reversed(plan):
                 poll()
                 reverse = operator(state, step.index, condition).at(temperatures[step.temperature - 1])
                 state = held(reverse.sample(source), step.k - 1)
-                if keep_path:
+                if step.k - 1 in kept:
                     path.append(state)
         mean = held(reverse.mean, 0) if isinstance(reverse, HasMean) else None
-        return Samples(state=state, mean=mean, path=path, steps=len(plan))
+        return Samples(state=state, mean=mean, path=path, steps=len(plan), kept=kept)
 
     def plan(self, steps: int) -> tuple[TransitionOperator, list[Step]]:
         """The operator and the steps that sampling with this number of steps takes, k = 1..N.
@@ -167,6 +175,16 @@ class Chain(nn.Module):
             raise ValueError(f"{type(self.operator).__name__} cannot be respaced")
         respaced = self.operator.respaced([step.index for step in plan])
         return respaced, [Step(step.k, step.k, step.temperature) for step in plan]
+
+
+def _kept(steps: int, keep_path: bool | int) -> Sequence[int]:
+    """Steps k, falling, of the states that are kept of N steps."""
+    if isinstance(keep_path, bool):
+        return range(steps, -1, -1) if keep_path else ()
+    if keep_path < 2:
+        raise ValueError(f"of a way at least its two ends are kept, not {keep_path} states")
+    intervals = min(keep_path - 1, steps)
+    return [steps - round(place * steps / intervals) for place in range(intervals + 1)]
 
 
 def hold(mask: Tensor, value: Tensor) -> Clamp:

@@ -152,7 +152,7 @@ def chainkit_samples(run: Run, samples: Samples) -> None:
 
     Arguments:
         run: The run.
-        samples: The samples, on the CPU; ``path`` holds s_N..s_0.
+        samples: The samples, on the CPU; ``path`` holds s_N..s_0, of long chains some of them, ``kept`` their steps.
     """
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import attrs
 import torch
 
 from chainkit.build import Model, build_data, build_model, build_part, choose_device, import_builders
@@ -33,6 +34,9 @@ from chainkit.statistics import recompute_statistics
 from chainkit.training import Trainer
 from chainkit.unfinished import Unfinished
 from chainkit.views import Views
+
+SHOWN_STATES = 61
+"""States of a way that hooks are given at most: 60 intervals, in which 6 or 16 states lie evenly, too."""
 
 
 class Run:
@@ -200,7 +204,7 @@ class Run:
         condition: Any = None,
         clamp: Clamp | None = None,
         seed: int = 0,
-        keep_path: bool = True,
+        keep_path: bool | int = True,
     ) -> Samples:
         """Draws samples, on the CPU; a conditional chain takes what its data offers (``Data.conditions``) unless conditioned.
 
@@ -210,10 +214,10 @@ class Run:
             condition: What to condition on, one row per sample.
             clamp: What to hold in place (``chainkit.hold``).
             seed: Seed of the draws.
-            keep_path: Whether to keep every state on the way.
+            keep_path: Whether to keep every state on the way; a number, 2 or more, is how many at most, evenly over the steps.
 
         Raises:
-            ValueError: ``n`` or ``steps`` below 1, or the chain does not allow this number of steps.
+            ValueError: ``n`` or ``steps`` below 1, fewer than 2 states of the way, or the chain does not allow this number of steps.
         """
         n = self.recipe.sample.n if n is None else n
         condition = self.data.conditions(n, self.device) if condition is None else condition
@@ -227,7 +231,7 @@ class Run:
         )
         mean = None if samples.mean is None else map_state(torch.Tensor.cpu, samples.mean)
         path = [map_state(torch.Tensor.cpu, state) for state in samples.path]
-        return Samples(state=map_state(torch.Tensor.cpu, samples.state), mean=mean, path=path, steps=samples.steps)
+        return attrs.evolve(samples, state=map_state(torch.Tensor.cpu, samples.state), mean=mean, path=path)
 
     def evaluate(
         self,

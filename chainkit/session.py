@@ -23,7 +23,7 @@ from chainkit.plugin import Plugin
 from chainkit.recipe import read_recipe, resolved_text
 from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
-from chainkit.run import Run
+from chainkit.run import SHOWN_STATES, Run
 from chainkit.run_directory import RunDirectory, describe_environment, fresh_path
 from chainkit.saving import conclude, restore, save_checkpoint, start_from
 from chainkit.sharing import poll_together, require_same, require_shareable
@@ -109,7 +109,7 @@ class Session:
         return figures
 
     def _show_samples(self) -> None:
-        self.run.tell("chainkit_samples", samples=self.run.sample())
+        self.run.tell("chainkit_samples", samples=self.run.sample(keep_path=SHOWN_STATES))
 
     def _stopped(self, error: BaseException) -> None:
         """Says why the run stops, and what can be done."""
@@ -224,7 +224,7 @@ class Session:
         run, trained = self.run, self.run.model
         run.model = self.trainer.reported
         try:
-            samples = run.sample()
+            samples = run.sample(keep_path=SHOWN_STATES)
         finally:
             run.model = trained
         run.tell("chainkit_samples", samples=samples)

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 import click
 import numpy
+from torch import Tensor
 
 from chainkit.cli.output import show
 from chainkit.cli.progress import TerminalReporter
@@ -27,9 +28,10 @@ from chainkit.recipe import Recipe, check_recipe
 from chainkit.recipe.override import read_value
 from chainkit.recipe.read import read_part
 from chainkit.reporting import Reporter, Silent
-from chainkit.run import Run
+from chainkit.run import SHOWN_STATES, Run
 from chainkit.run_directory import RunDirectory
 from chainkit.session import Session, new_run
+from chainkit.states import State, tensors
 
 
 @contextmanager
@@ -106,13 +108,19 @@ def sample(host: Host, path: Path, count: int | None, steps: int | None, seed: i
 
 
 def _draw(run: Run, count: int | None, steps: int | None, seed: int, out: Path | None) -> None:
-    samples = run.sample(count, steps=steps, seed=seed)
+    samples = run.sample(count, steps=steps, seed=seed, keep_path=SHOWN_STATES)
+    state = _like_data(samples.state, run.data.shape)
     run.tell("chainkit_samples", samples=samples)
     if out is not None:
         content = io.BytesIO()
-        numpy.save(content, samples.state.float().numpy())
+        numpy.save(content, state.float().numpy())
         write_file(out, content.getvalue())
-    run.say(f"{len(samples.state)} samples of {samples.steps} steps; pictures in {run.path / 'pictures'}")
+    run.say(f"{len(state)} samples of {samples.steps} steps; pictures in {run.path / 'pictures'}")
+
+
+def _like_data(state: State, shape: tuple[int, ...]) -> Tensor:
+    """The state, or of several tensors the one of the shape of an example, the first if there is none."""
+    return min(tensors(state), key=lambda tensor: tuple(tensor.shape[1:]) != shape)
 
 
 @attrs.frozen(kw_only=True)

@@ -71,7 +71,7 @@ def _told(name: str, samples: Samples, data: Data, count: str, drawn_as: str) ->
 
 
 def _chain(samples: Samples, look: Look) -> Picture | None:
-    way = states_on_the_way(samples.path, look.shape)
+    way = states_on_the_way(samples.path, look.shape, samples.kept)
     if len(way) < 2:
         return None
     named = symbols(way, most_states(look))

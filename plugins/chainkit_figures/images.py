@@ -93,17 +93,19 @@ def evenly(items: Sequence[Item], n: int) -> list[Item]:
     return [items[round(place * (len(items) - 1) / (n - 1))] for place in range(n)]
 
 
-def states_on_the_way(path: Sequence[Any], shape: Sequence[int]) -> list[tuple[int, Tensor]]:
+def states_on_the_way(path: Sequence[Any], shape: Sequence[int], steps: Sequence[int] | None = None) -> list[tuple[int, Tensor]]:
     """The states that look like data, each with its step k, from noise to data.
 
     States are opaque and may have another shape at every step; those that do not have the shape of
     an example, nor a part that does, are left out.
 
     Arguments:
-        path: s_N..s_0.
+        path: s_N..s_0, or some of them.
         shape: Shape of one example.
+        steps: The step of each state; N..0 unless given.
     """
-    seen = [(len(path) - 1 - place, _like_data(state, tuple(shape))) for place, state in enumerate(path)]
+    steps = range(len(path) - 1, -1, -1) if steps is None else steps
+    seen = [(k, _like_data(state, tuple(shape))) for k, state in zip(steps, path, strict=True)]
     return [(k, part) for k, part in seen if part is not None]
 
 

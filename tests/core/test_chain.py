@@ -113,6 +113,26 @@ def test_other_numbers_of_steps_follow_the_rule(rule, steps, asked, heats):
     assert len(samples.path) == steps + 1
 
 
+@pytest.mark.parametrize(
+    ("most", "kept"), [(2, [9, 0]), (4, [9, 6, 3, 0]), (5, [9, 7, 5, 2, 0]), (10, list(range(9, -1, -1))), (99, list(range(9, -1, -1)))]
+)
+def test_so_many_states_of_the_way_are_kept_evenly_with_both_ends(most, kept):
+    def draw(keep_path):
+        return make(extend="data-end").sample(2, steps=9, source=seeded("cpu", 0), keep_path=keep_path)
+
+    whole, some = draw(True), draw(most)
+    assert (list(whole.kept), list(some.kept)) == (list(range(9, -1, -1)), kept)
+    assert len(some.path) == len(kept)
+    assert all(torch.equal(state, whole.path[9 - k]) for k, state in zip(kept, some.path, strict=True))
+    assert (list(draw(False).kept), draw(False).path) == ([], [])
+
+
+@pytest.mark.parametrize("most", [1, 0, -2])
+def test_a_way_without_its_two_ends_is_refused(most):
+    with pytest.raises(ValueError, match=f"at least its two ends are kept, not {most} states"):
+        make().sample(2, keep_path=most)
+
+
 class Spaced(Recorder, Respaceable):
     def respaced(self, steps: list[int]) -> Recorder:
         self.spacing = steps

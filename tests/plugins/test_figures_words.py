@@ -70,3 +70,10 @@ def test_a_notebook_is_told_what_data_examples_and_figures_are(estimate):
     assert repr(data("test")) == "<5 test examples of tensors, seed 0>"
     assert repr(estimate(-12.3456, 0.5)) == "<Estimate lower bound: -12.346 ± 0.5 nats, 100 test examples>"
     assert repr(estimate(2.0, None)) == "<Estimate lower bound: 2 nats, 100 test examples>"
+
+
+def test_states_of_a_way_are_named_by_their_steps():
+    path = [torch.rand(4, 1, 8, 8) for _ in range(3)]
+    samples = Samples(state=path[-1], mean=None, path=path, steps=100, kept=(100, 50, 0))
+    strip = pictures(samples, chainkit.Data.of(torch.rand(30, 1, 8, 8)), names=("chain",))["chain"].axes[0]
+    assert [label.get_text() for label in strip.get_xticklabels()] == ["$s_{100}$", "$s_{50}$", "$s_{0}$"]
