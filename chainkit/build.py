@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import attrs
 import torch
 from torch import nn
 
+from chainkit.batch import Batch
+from chainkit.blame import place
 from chainkit.capabilities import NoiseLevel
 from chainkit.chain import Chain
-from chainkit.component import Context, Part
+from chainkit.component import Context, Part, require
 from chainkit.data import Data
 from chainkit.distributed import own_device
-from chainkit.errors import ChainkitError, Interrupted, PluginError, RecipeError
-from chainkit.objective import Objective
+from chainkit.errors import ChainkitError, Interrupted, PluginError, RecipeError, WrongPart
+from chainkit.kernel import Kernel
+from chainkit.objective import Loss, Objective
+from chainkit.operator import TransitionOperator
 from chainkit.process import ForwardProcess
-from chainkit.random import seed_of
+from chainkit.random import Source, seed_of
 from chainkit.recipe.parts import parts
 from chainkit.recipe.schema import Recipe
 from chainkit.schedule import Schedule
@@ -33,13 +38,33 @@ class Model(nn.Module):
         chain: The generative chain.
         process: The forward process.
         objective: The objective, with whatever parameters and state it owns.
+        maker: What built the objective, for messages.
     """
 
-    def __init__(self, chain: Chain, process: ForwardProcess, objective: Objective) -> None:
+    def __init__(self, chain: Chain, process: ForwardProcess, objective: Objective, maker: str = "the objective") -> None:
         super().__init__()
         self.chain = chain
         self.process = process
         self.objective = objective
+        self.maker = maker
+
+    def losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
+        """Streams the objective's losses of one batch.
+
+        Arguments:
+            batch: The examples.
+            source: Where the random numbers come from.
+
+        Raises:
+            WrongPart: The objective gives something else.
+        """
+        stream = self.objective.losses(self.chain, self.process, batch, source=source)
+        require(stream, Iterable, f"{self.maker} gave as losses")
+        return map(self._loss, stream)
+
+    def _loss(self, loss: Loss) -> Loss:
+        require(loss, Loss, f"{self.maker} yielded")
+        return loss
 
 
 def choose_device(name: str) -> torch.device:
@@ -66,7 +91,7 @@ def build_part(part: Part, context: Context) -> Any:
         PluginError: The component's code is at fault.
     """
     with _located(part):
-        return part.component.make(part.config, context)
+        return part.make(context)
 
 
 @contextmanager
@@ -77,10 +102,11 @@ def _located(part: Part) -> Iterator[None]:
         if isinstance(error, (RecipeError, Interrupted)):
             raise
         raise type(error)(f"{part.path}: {error}") from error
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, NotImplementedError) as error:
         raise RecipeError(f"{part.path}: {error}") from error
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"{part.path}: component {part.name} cannot be built ({error})") from error
+    except TypeError as error:
+        where = place(error, part.provider.module if part.provider else "")
+        raise RecipeError(f"{part.path}: {error} ({', '.join(filter(None, (part.maker, where)))})") from error
 
 
 def import_builders(recipe: Recipe) -> None:
@@ -94,17 +120,25 @@ def import_builders(recipe: Recipe) -> None:
             which every number of a run depends.
     """
     for part in parts((recipe.data, recipe.chain, recipe.process, recipe.objective)):
-        with _located(part):
+        with _located(part), part.blamed():
             part.component.builder()
     if (dtype := torch.get_default_dtype()) != torch.float32:
         raise PluginError(f"torch's default dtype is {dtype}, which a plugin has changed; the precision of a run is train.precision")
 
 
 def build_data(recipe: Recipe, device: torch.device) -> Data:
-    """The dataset, on its device where it lies in memory."""
-    data = build_part(recipe.data, Context())
-    if not isinstance(data, Data):
-        raise PluginError(f"{recipe.data.path}: component {recipe.data.name} built a {type(data).__name__}, not a Data")
+    """The dataset, on its device where it lies in memory.
+
+    Raises:
+        WrongPart: It lacks a capability that its component states.
+    """
+    part = recipe.data
+    data: Data = build_part(part, Context())
+    given = data.provided()
+    for stated in part.component.provided(part.config) or ():
+        if not any(issubclass(have, stated) for have in given):
+            states = ", ".join(have.__name__ for have in given)
+            raise WrongPart(f"{part.path}: {part.maker} states {stated.__name__}, and the data that it built is {states}")
     data.to(device, DTYPES[recipe.train.precision])
     return data
 
@@ -148,8 +182,20 @@ def build_model(recipe: Recipe, data: Data, device: torch.device) -> Model:
         context = attrs.evolve(context, steps=chain_length(recipe, data, temperature))
         context = attrs.evolve(context, prior=build_part(recipe.chain.prior, context))
         context = attrs.evolve(context, process=build_part(recipe.process, context))
-        context = attrs.evolve(context, operator=build_part(recipe.chain.operator, context))
+        context = attrs.evolve(context, operator=_held_to_kernels(recipe.chain.operator, context))
         with _located(recipe.chain.temperature) if recipe.chain.temperature else nullcontext():
             chain = Chain(context.prior, context.operator, context.steps, temperature=temperature, extend=recipe.chain.extend)
-        model = Model(chain, context.process, build_part(recipe.objective, context))
+        objective = build_part(recipe.objective, context)
+        model = Model(chain, context.process, objective, f"{recipe.objective.path}: {recipe.objective.maker}")
     return model.to(device, DTYPES[recipe.train.precision])
+
+
+def _held_to_kernels(part: Part, context: Context) -> TransitionOperator:
+    """The operator; an evaluation of it that gives no kernel is blamed on its component, whoever would trip over it."""
+    operator: TransitionOperator = build_part(part, context)
+    operator.register_forward_hook(partial(_require_kernel, f"{part.path}: {part.maker} gave"))
+    return operator
+
+
+def _require_kernel(words: str, operator: nn.Module, arguments: Any, kernel: Any) -> None:
+    require(kernel, Kernel, words)

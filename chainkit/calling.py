@@ -141,7 +141,7 @@ class Caller:
             observers: The objects, each with a record that says whose it is, its id unique among plugins.
 
         Raises:
-            PluginError: One misspells a hook or its arguments.
+            PluginError: One misspells a hook or its arguments, or has none.
         """
         try:
             for record, observer in observers:
@@ -149,7 +149,7 @@ class Caller:
                 try:
                     contract.check_marks(observer)
                     self.manager.register(observer, name=record.id)
-                    contract.check_hooks(self.manager.get_hookcallers(observer) or [])
+                    contract.check_observer(self.manager.get_hookcallers(observer) or [])
                 except (PluginError, ValueError, pluggy.PluginValidationError) as error:
                     raise PluginError(f"observer {record.name}: {explain(error, record.module)}") from error
             yield

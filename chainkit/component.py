@@ -8,13 +8,15 @@ listing components and checking a recipe stay quick. What builds the object is n
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import attrs
 
-from chainkit.errors import PluginError
+from chainkit.blame import explain
+from chainkit.errors import PluginError, WrongPart
 from chainkit.plugin import Plugin
 
 if TYPE_CHECKING:
@@ -36,6 +38,20 @@ HOOKS: dict[str, str] = {
 """The kinds of component that the core builds, and the hook through which plugins register each.
 
 A plugin may define further kinds for the parts of its own components (``chainkit_parts``)."""
+
+INTERFACES: dict[str, str] = {
+    "operator": "chainkit.operator:TransitionOperator",
+    "network": "chainkit.network:Network",
+    "process": "chainkit.process:ForwardProcess",
+    "objective": "chainkit.objective:Objective",
+    "schedule": "chainkit.schedule:Schedule",
+    "prior": "chainkit.prior:Prior",
+    "dataset": "chainkit.data:Data",
+    "estimator": "chainkit.estimator:Estimator",
+    "optimizer": "collections.abc:Callable",
+    "decay": "collections.abc:Callable",
+}
+"""What components of a kind build, by reference: the interfaces import torch."""
 
 NEEDED = ("dataset", "prior", "process", "operator", "objective")
 """The kinds of which a recipe has one, so that a component may need something of it."""
@@ -132,6 +148,59 @@ class Part:
     def name(self) -> str:
         return self.component.name
 
+    @property
+    def maker(self) -> str:
+        """The component and its plugin, for messages."""
+        return f"component {self.name}" + (f" of {self.provider}" if self.provider else "")
+
+    def make(self, context: Context) -> Any:
+        """Builds the object.
+
+        Arguments:
+            context: What is known by then.
+
+        Raises:
+            PluginError: The component cannot be imported, or its code fails.
+            WrongPart: It builds something else than its kind promises.
+        """
+        with self.blamed():
+            built = self.component.make(self.config, context)
+        if self.kind in INTERFACES:
+            require(built, _imported(INTERFACES[self.kind]), f"{self.maker} built")
+        return built
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """What fails inside as only code can fail is blamed on the component.
+
+        Raises:
+            PluginError: It failed; the message says where in the plugin.
+        """
+        try:
+            yield
+        except (ImportError, AttributeError, SystemExit) as error:
+            words = explain(error, self.provider.module if self.provider else "")
+            raise PluginError(f"{self.maker} cannot be built ({words})") from error
+
+
+def require(value: Any, wanted: type, words: str) -> None:
+    """Makes sure that a plugin gave what it promises.
+
+    Arguments:
+        value: What it gave.
+        wanted: What it is to be an instance of.
+        words: The beginning of the message: who did what.
+
+    Raises:
+        WrongPart: It is not.
+    """
+    if not isinstance(value, wanted):
+        raise WrongPart(f"{words} {_article(type(value).__name__)}, not {_article(wanted.__name__)}")
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOUaeiou' else 'a'} {noun}"
+
 
 @attrs.frozen
 class Table:
@@ -189,5 +258,8 @@ class Context:
         Arguments:
             part: The part, from a config.
             changes: Fields of the context that are different for it, such as ``heads=2``.
+
+        Raises:
+            PluginError: As :meth:`Part.make` does.
         """
-        return part.component.make(part.config, attrs.evolve(self, **changes))
+        return part.make(attrs.evolve(self, **changes))

@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ def check_hooks(callers: Iterable[pluggy.HookCaller]) -> None:
     for caller in callers:
         if not caller.has_spec() and not all(impl.optionalhook for impl in caller.get_hookimpls()):
             raise _misspelt(caller.name)
+
+
+def check_observer(callers: Collection[pluggy.HookCaller]) -> None:
+    """An observer implements hooks that a run calls, and no others that do not exist."""
+    check_hooks(callers)
+    if all(registers(caller.name) for caller in callers):
+        raise PluginError("it has no hook that a run calls")
 
 
 def fault(hook: str, answer: Any) -> str | None:

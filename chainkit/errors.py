@@ -39,6 +39,10 @@ class PluginError(ChainkitError):
     exit_code = 3
 
 
+class WrongPart(PluginError):
+    """A part that is not what its kind promises."""
+
+
 class MissingPackage(PluginError):
     """A package that a component imports where it is used, and that cannot be imported."""
 

@@ -236,7 +236,7 @@ class Session:
         run.recompute_statistics(model)
         examples = run.data.examples(table.split, table.examples, seed=run.recipe.seed, device=run.device)
         context = Context(data=run.data.summary, steps=run.chain.steps)
-        found = [estimated(build_part(part, context), model, examples) for part in table.estimators]
+        found = [estimated(part, build_part(part, context), model, examples) for part in table.estimators]
         improved, patience = progress.judge(found[0].merit), self.trainer.settings.patience
         progress.stopped = patience is not None and progress.stale >= patience
         self._log(**watched(table.split, found))

@@ -209,7 +209,7 @@ class Trainer:
         return self._stacked.losses(batch, source)
 
     def _single(self, batch: Batch, source: Source) -> Iterator[Loss]:
-        return self.model.objective.losses(self.model.chain, self.model.process, batch, source=source)
+        return self.model.losses(batch, source)
 
     def _watched(self, watch: Watch) -> Follow:
         return lambda descent, batch, source: descent.follow(watch.losses(self._single(batch, source)))

@@ -16,7 +16,7 @@ from torch import nn
 
 from chainkit.build import Model
 from chainkit.capabilities import Divisible
-from chainkit.component import Part
+from chainkit.component import Part, require
 from chainkit.data import Examples
 from chainkit.distributed import lead
 from chainkit.errors import Interrupted
@@ -70,14 +70,14 @@ class Unfinished:
         kept = lead(lambda: _kept(folder / FINISHED))
         if kept is not None:
             return kept
-        text = json.dumps(to_json(self._estimate(estimator, FileJournal(folder)), ""))
+        text = json.dumps(to_json(self._estimate(part, estimator, FileJournal(folder)), ""))
         lead(lambda: _keep(folder / FINISHED, text))
         return from_json(json.loads(text))
 
-    def _estimate(self, estimator: Estimator, journal: FileJournal) -> Estimate:
+    def _estimate(self, part: Part, estimator: Estimator, journal: FileJournal) -> Estimate:
         try:
             examples = attrs.evolve(self.examples, journal=journal)
-            return estimated(estimator, self.model, examples)
+            return estimated(part, estimator, self.model, examples)
         except Interrupted:
             journal.write()
             raise
@@ -93,20 +93,24 @@ class Unfinished:
             self.root.rmdir()
 
 
-def estimated(estimator: Estimator, model: Model, examples: Examples) -> Estimate:
+def estimated(part: Part, estimator: Estimator, model: Model, examples: Examples) -> Estimate:
     """A figure of a model, the same in all processes: they take part where the estimator is :class:`Divisible`, else one does it.
 
     Arguments:
-        estimator: The estimator.
+        part: The estimator as it was chosen.
+        estimator: The estimator as it was built.
         model: What is estimated.
         examples: On what.
 
     Raises:
         NonFiniteError: The figure is not a finite number.
+        WrongPart: It is no figure.
     """
 
     def compute() -> Estimate:
-        return checked(estimator.estimate(model.chain, model.process, examples))
+        found = estimator.estimate(model.chain, model.process, examples)
+        require(found, Estimate, f"{part.path}: {part.maker} gave")
+        return checked(found)
 
     if not isinstance(estimator, Divisible):
         return lead(compute)

@@ -11,7 +11,7 @@ import torch
 from chainkit.capabilities import Distribution
 from chainkit.component import Component, Context, Part
 from chainkit.data import Data
-from chainkit.errors import DataError, MissingPackage
+from chainkit.errors import DataError, MissingPackage, WrongPart
 from chainkit.registry import Registry
 from chainkit.schedule import Schedule
 from chainkit.testing.dataset import check_dataset
@@ -73,6 +73,8 @@ def check_component(
         _CHECKS.get(kind, _check_part)(part, registry, torch.device(device), where)
     except MissingPackage as error:
         raise Unavailable(str(error)) from error
+    except WrongPart as error:
+        raise AssertionError(f"{where}: {error}; it is built by {_reference(component)}") from error
     except AssertionError as error:
         raise AssertionError(f"{error}; it is built by {_reference(component)}") from error
 
@@ -150,7 +152,7 @@ def _check_prior(part: Part, registry: Registry, device: torch.device, where: st
 
 def _check_dataset(part: Part, registry: Registry, device: torch.device, where: str) -> None:
     try:
-        data: Data = part.component.make(part.config, Context())
+        data: Data = part.make(Context())
     except DataError as error:
         raise Unavailable(str(error)) from error
     check_dataset(data, where=where)
@@ -170,15 +172,15 @@ def _check_estimator(part: Part, registry: Registry, device: torch.device, where
 
 
 def _check_optimizer(part: Part, registry: Registry, device: torch.device, where: str) -> None:
-    check_optimizer(part.component.make(part.config, Context()), device=device, where=where)
+    check_optimizer(part.make(Context()), device=device, where=where)
 
 
 def _check_decay(part: Part, registry: Registry, device: torch.device, where: str) -> None:
-    check_decay(part.component.make(part.config, Context()), where=where)
+    check_decay(part.make(Context()), where=where)
 
 
 def _check_observer(part: Part, registry: Registry, device: torch.device, where: str) -> None:
-    check_observers(lambda: part.component.make(part.config, Context()), where=where)
+    check_observers(lambda: part.make(Context()), where=where)
 
 
 def _check_part(part: Part, registry: Registry, device: torch.device, where: str) -> None:

@@ -234,11 +234,17 @@ def test_a_plugin_that_changes_the_default_type_is_found_before_it_changes_a_run
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("import surely_absent", r"component meddling cannot be built \(No module named 'surely_absent'\)"),
-        ("", r"component meddling cannot be built \(module 'late_module' has no attribute 'build'\)"),
+        (
+            "import surely_absent",
+            r"ModuleNotFoundError: No module named 'surely_absent' \(late_module\.py, line 1\)",
+        ),
+        (
+            "",
+            r"AttributeError: module 'late_module' has no attribute 'build'",
+        ),
     ],
 )
 def test_a_component_that_cannot_be_imported_leaves_no_run_behind(source, said, tmp_path, module):
-    with pytest.raises(PluginError, match=rf"^chain\.prior: {said}"):
+    with pytest.raises(PluginError, match=rf"^chain\.prior: component meddling of plugin bad of tests cannot be built \({said}\)$"):
         started(tmp_path, tiny_host(bad=Meddling(module(source))), text=INITIALISED)
     assert not (tmp_path / "run").exists()
