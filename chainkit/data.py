@@ -24,8 +24,7 @@ from chainkit.preparation import Preparation, Unprepared
 from chainkit.random import Rows, Source, seeded
 
 Law: TypeAlias = Callable[[Tensor, Any], Tensor]
-"""From examples x [B, *shape] in model units, and what each is conditioned on (None where nothing is), to log p(x | condition):
-float64 [B], in nats, of a density or a mass."""
+"""From examples x [B, *shape] and what they are conditioned on (or None) to log p(x | condition), float64 [B], in nats."""
 
 SPLITS = ("train", "valid", "test")
 

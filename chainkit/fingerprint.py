@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from weakref import WeakKeyDictionary
 
 from chainkit.data import Data
 
@@ -10,8 +11,11 @@ ROWS = 1000
 """How many examples are read at once."""
 
 
+_KNOWN: WeakKeyDictionary[Data, dict[str, str]] = WeakKeyDictionary()
+
+
 def fingerprint(data: Data, split: str) -> str:
-    """A digest of the raw examples of a split, and of their labels where these condition the chain.
+    """A digest of the raw examples of a split, and of their labels where these condition the chain; worked out once for each split.
 
     Arguments:
         data: The data.
@@ -20,6 +24,13 @@ def fingerprint(data: Data, split: str) -> str:
     Raises:
         DataError: There is no such split.
     """
+    known = _KNOWN.setdefault(data, {})
+    if split not in known:
+        known[split] = _digest(data, split)
+    return known[split]
+
+
+def _digest(data: Data, split: str) -> str:
     content, digest = data.split(split), hashlib.blake2b(digest_size=16)
     for part in (content.values, content.labels if data.classes is not None else None):
         if part is not None:

@@ -57,6 +57,7 @@ class Run:
         finished: Whether training is over, so that the model holds the weights that are reported.
         weights: Which weights the model holds, in words.
         figures: Those of the newest evaluation, as far as it came.
+        trained_on: Fingerprint of the training data of ended training, where it is known.
     """
 
     def __init__(self, directory: RunDirectory, recipe: Recipe, host: Host, reporter: Reporter | None = None) -> None:
@@ -72,6 +73,7 @@ class Run:
         self.metrics = MetricsLog(directory.metrics)
         self.finished = False
         self.weights = "initial weights"
+        self.trained_on: str | None = None
         self.figures: list[Estimate] = []
         self._is_held = False
         self.trainer = self._trainer()
@@ -274,6 +276,10 @@ class Run:
     def _estimates(self, parts: Sequence[Part], chosen: Examples) -> list[Estimate]:
         context = Context(data=self.data.summary, steps=self.chain.steps)
         told_by = {split: fingerprint(self.data, split) for split in {"train", chosen.split}}
+        if self.trained_on not in (None, told_by["train"]):
+            self.say(
+                f"{self.data.name} holds other training data than the run was trained on; what figures say of training data is of this"
+            )
         unfinished = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions(), told_by)
         for part, estimator in [(part, self._estimator(part, context)) for part in parts]:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")

@@ -9,8 +9,9 @@ import torch
 
 from chainkit.bundle import as_written, read_bundle, write_bundle
 from chainkit.distributed import in_turn, lead
-from chainkit.errors import CheckpointError
+from chainkit.errors import CheckpointError, DataError
 from chainkit.files import remove
+from chainkit.fingerprint import fingerprint
 from chainkit.progress import Progress
 from chainkit.run_directory import RunDirectory
 from chainkit.training import load_tensors, module_tensors
@@ -27,7 +28,7 @@ def save_checkpoint(run: Run) -> Path:
 def _save(run: Run) -> Path:
     groups, state = run.trainer.state()
     run.metrics.sync()
-    state |= {"metrics_size": run.metrics.size(), "plugins": _plugin_states(run)}
+    state |= {"data": fingerprint(run.data, "train"), "metrics_size": run.metrics.size(), "plugins": _plugin_states(run)}
     path = run.directory.checkpoints / f"{run.update:08d}"
     write_bundle(path, groups, state)
     keep = {path.name, run.trainer.progress.best_checkpoint}
@@ -52,6 +53,7 @@ def restore(run: Run) -> bool:
 
     Raises:
         CheckpointError: There are checkpoints or final weights, and none is sound.
+        DataError: The training data is other than it was.
     """
     damage: CheckpointError | None = None
     if run.directory.final.is_dir():
@@ -76,11 +78,19 @@ def restore(run: Run) -> bool:
     groups, state = read_bundle(path)
     with as_written(path):
         kept = {**state["plugins"]}
+        lead(lambda: _require_same_data(run, state.get("data"), state["progress"]["update"]))
         run.trainer.restore(groups, state)
         lead(lambda: run.metrics.cut(state["metrics_size"]))
     lead(lambda: run.host.restore(run, kept))
     run.weights = f"weights of update {run.update}"
     return True
+
+
+def _require_same_data(run: Run, trained_on: str | None, update: int) -> None:
+    if trained_on not in (None, fingerprint(run.data, "train")):
+        raise DataError(
+            f"{run.path}: {run.data.name} holds other training data than up to update {update}: put that back, or train another run"
+        )
 
 
 def start_from(run: Run, start: str) -> str:
@@ -123,7 +133,8 @@ def conclude(run: Run) -> None:
     run.recompute_statistics(run.model)
     run.weights = f"{kind} of update {run.update}{chosen}"
     run.finished = True
-    state = {"weights": run.weights, "update": run.update, "epoch": run.epoch, "plugins": plugins}
+    run.trained_on = lead(lambda: fingerprint(run.data, "train"))
+    state = {"weights": run.weights, "update": run.update, "epoch": run.epoch, "plugins": plugins, "data": run.trained_on}
     lead(lambda: _write_final(run, state))
 
 
@@ -163,5 +174,5 @@ def load_final(run: Run) -> dict[str, Any]:
         kept, weights = {**state.get("plugins", {})}, str(state["weights"])
         progress = Progress(update=state["update"], epoch=state["epoch"])
         load_tensors(run.model, groups["model"])
-    run.trainer.progress, run.weights, run.finished = progress, weights, True
+    run.trainer.progress, run.weights, run.trained_on, run.finished = progress, weights, state.get("data"), True
     return kept

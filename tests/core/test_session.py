@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from threading import Barrier
 
 import attrs
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +26,7 @@ from chainkit import session
 from chainkit.bundle import read_bundle
 from chainkit.cli import group, main
 from chainkit.component import Component
-from chainkit.errors import CheckpointError, Interrupted, RecipeError, RunBusyError
+from chainkit.errors import CheckpointError, DataError, Interrupted, RecipeError, RunBusyError
 from chainkit.host import load_plugins
 from chainkit.interrupt import ending_on_signals, handling_signals, poll
 from chainkit.opening import prepare_run
@@ -363,6 +364,29 @@ def test_a_run_without_a_checkpoint_starts_anew_and_keeps_no_stale_metrics(begin
     again(tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert sum(line["update"] == 2 for line in lines) == 1
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_other_training_data_than_before_is_noticed(ended, begin, tmp_path):
+    values = torch.rand(400, 2, generator=torch.Generator().manual_seed(0)).numpy()
+    np.save(tmp_path / "points.npy", values)
+    data = f'data={{type="arrays",path="{tmp_path / "points.npy"}",valid=0.2,test=0.2}}'
+    stopped = nullcontext() if ended else pytest.raises(Interrupted)
+    with stopped:
+        begin(METHODS["infusion"], data, reporter=Watcher(None if ended else 5))
+    reporter = Watcher()
+    if ended:
+        again(tmp_path / "run", reporter=reporter)
+    assert not any("other training data" in line for line in reporter.lines)
+    np.save(tmp_path / "points.npy", values ** 2)
+    if ended:
+        again(tmp_path / "run", reporter=reporter)
+        assert any("points holds other training data than the run was trained on" in line for line in reporter.lines)
+    else:
+        with pytest.raises(DataError, match="points holds other training data than up to update 5: put that back"):
+            again(tmp_path / "run")
+        np.save(tmp_path / "points.npy", values)
+        again(tmp_path / "run")
 
 
 # Validation, early stopping, averages
