@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
 import torch
 
 from chainkit.capabilities import Distribution
+from chainkit.chain import Chain
 from chainkit.component import Component, Context, Part
 from chainkit.data import Data
 from chainkit.errors import DataError, MissingPackage, WrongPart
+from chainkit.estimator import Estimator
 from chainkit.registry import Registry
 from chainkit.schedule import Schedule
 from chainkit.testing.dataset import check_dataset
@@ -21,11 +24,12 @@ from chainkit.testing.network import check_network
 from chainkit.testing.objective import check_objective
 from chainkit.testing.observer import check_observers
 from chainkit.testing.operator import check_operator
+from chainkit.testing.plain import PlainOperator
 from chainkit.testing.prior import check_prior
 from chainkit.testing.process import check_process
 from chainkit.testing.schedule import check_schedule
-from chainkit.testing.surroundings import Surroundings, companies, part_of
-from chainkit.testing.tiny import STEPS, TinyChain
+from chainkit.testing.surroundings import Surroundings, companies, may_be_plain, part_of
+from chainkit.testing.tiny import STEPS, TinyBernoulli, TinyChain
 from chainkit.testing.training import check_decay, check_optimizer
 
 HEADS = 2
@@ -46,8 +50,9 @@ def check_component(
     """Builds a component from its ``example`` in a tiny context and applies the check of its kind.
 
     The context has real or binary states, or each in turn, as the component's needs allow, and
-    takes other registered components where the tiny chain cannot do what is needed. Networks and
-    operators are checked with and without class labels.
+    takes other registered components where the tiny chain cannot do what is needed. Networks,
+    operators, objectives and estimators are checked with and without class labels; objectives and estimators also
+    with an operator whose draws pass no gradient on, unless they need it.
 
     Arguments:
         kind: One of the keys of :data:`chainkit.component.HOOKS`, or a kind that a plugin defined, whose
@@ -105,6 +110,44 @@ def _each(part: Part, registry: Registry, where: str, *, conditional: tuple[bool
     return found
 
 
+def _plain(part: Part, registry: Registry) -> list[Surroundings]:
+    """Those whose operator can do no more than the part says it needs."""
+    return [Surroundings(company, plain=True) for company in companies(part, registry) if may_be_plain(part, company)]
+
+
+@contextmanager
+def _undeclared(around: Surroundings, where: str) -> Iterator[None]:
+    """What fails inside for the lack of draws with a gradient needs them, and does not say so."""
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        if not isinstance(around.context.operator, (PlainOperator, TinyBernoulli)):
+            raise
+        seen = f"{type(error).__name__}: {error}"
+        raise AssertionError(f"{where}: expected no other needs of the operator than it states, seen {seen}") from error
+
+
+def _accepted(part: Part, around: Surroundings) -> Any:
+    """What a part builds; None where it refuses labels."""
+    try:
+        return around.context.build(part)
+    except (ValueError, DataError) as error:
+        if around.conditional:
+            return None
+        if isinstance(error, DataError):
+            raise Unavailable(str(error)) from error
+        raise
+
+
+def _goes_with(estimator: Estimator, chain: Chain, around: Surroundings) -> bool:
+    """Whether an estimator does not refuse labels."""
+    try:
+        estimator.check(chain, around.data)
+    except (ValueError, DataError):
+        return not around.conditional
+    return True
+
+
 def _check_operator(part: Part, registry: Registry, device: torch.device, where: str) -> None:
     for around in _each(part, registry, where, conditional=(False, True)):
         operator = around.context.build(part).to(device)
@@ -132,9 +175,12 @@ def _check_process(part: Part, registry: Registry, device: torch.device, where: 
 
 
 def _check_objective(part: Part, registry: Registry, device: torch.device, where: str) -> None:
-    for around in _each(part, registry, where):
-        objective = around.context.build(part).to(device)
-        check_objective(objective, around.chain().to(device), around.process.to(device), around.batch(device), where=where)
+    for around in [*_each(part, registry, where, conditional=(False, True)), *_plain(part, registry)]:
+        objective = _accepted(part, around)
+        if objective is not None:
+            with _undeclared(around, where):
+                chain, process = around.chain().to(device), around.process.to(device)
+                check_objective(objective.to(device), chain, process, around.batch(device), where=where)
 
 
 def _check_schedule(part: Part, registry: Registry, device: torch.device, where: str) -> None:
@@ -161,14 +207,13 @@ def _check_dataset(part: Part, registry: Registry, device: torch.device, where: 
 
 
 def _check_estimator(part: Part, registry: Registry, device: torch.device, where: str) -> None:
-    for around in _each(part, registry, where):
+    for around in [*_each(part, registry, where, conditional=(False, True)), *_plain(part, registry)]:
         around.data.to(device)
-        examples = around.data.examples("test", device=device)
-        try:
-            estimator = around.context.build(part)
-        except DataError as error:
-            raise Unavailable(str(error)) from error
-        check_estimator(estimator, around.chain().to(device), around.process.to(device), examples, where=where)
+        examples, chain = around.data.examples("test", device=device), around.chain().to(device)
+        estimator = _accepted(part, around)
+        if estimator is not None and _goes_with(estimator, chain, around):
+            with _undeclared(around, where), suppress(*([DataError] if around.conditional else [])):  # labels refused late
+                check_estimator(estimator, chain, around.process.to(device), examples, where=where)
 
 
 def _check_optimizer(part: Part, registry: Registry, device: torch.device, where: str) -> None:

@@ -115,5 +115,5 @@ def _check_loss(loss: Loss, sets: dict[str, list[torch.nn.Parameter]], where: st
     expect(loss.value.requires_grad, where, "a loss with gradient", "one without")
     expect((loss.parameters or DEFAULT) in sets, where, f"one of the parameter sets {', '.join(sets)}", loss.parameters)
     for name, value in loss.metrics.items():
-        expect_tensor(torch.as_tensor(value), (), f"{where}, metric {name!r}")
-        expect(not torch.as_tensor(value).requires_grad, f"{where}, metric {name!r}", "a detached number", "one with gradient")
+        expect_tensor(value, (), f"{where}, metric {name!r}")
+        expect(not value.requires_grad, f"{where}, metric {name!r}", "a detached number", "one with gradient")

@@ -84,7 +84,7 @@ def check_observers(make: Callable[[], object], *, where: str = "observer") -> N
             expected = _weights(Path(plain))
             for folder, words in ((whole, "watched"), (stopped, "watched, stopped and resumed")):
                 expect(_weights(Path(folder)) == expected, f"{where}, a run that is {words}", "the weights of one that is not", "others")
-    except PluginError as error:
+    except (PluginError, pluggy.PluginValidationError) as error:
         raise AssertionError(f"{where}: expected hooks that work, seen {error}") from error
 
 

@@ -25,7 +25,8 @@ from chainkit.recipe.parts import parts
 from chainkit.recipe.problems import problems
 from chainkit.recipe.structure import converter
 from chainkit.registry import Registry
-from chainkit.testing.tiny import STEPS, TinyChain, TinyProcess, tiny_data
+from chainkit.testing.plain import PlainOperator
+from chainkit.testing.tiny import STEPS, TinyBernoulli, TinyChain, TinyGaussian, TinyProcess, tiny_data
 
 VECTOR, IMAGE = (2,), (2, 4, 5)
 ROWS = 6
@@ -95,6 +96,13 @@ def _joined(company: Company, part: Part, registry: Registry) -> Company | None:
     return joined
 
 
+def may_be_plain(part: Part, company: Company) -> bool:
+    """Whether a part states no need of draws that pass a gradient on, and is in company that has them all the same."""
+    needed = [capability for inner in parts(part) for capability in inner.component.needs.get("operator", ())]
+    tiny = company.states is RealStates and not company.parts
+    return tiny and not any(issubclass(Reparametrised, capability) for capability in needed)
+
+
 def _given(company: Company, kind: str) -> tuple[type, ...]:
     if kind not in company.parts:
         return _TINY[company.states][kind]
@@ -123,7 +131,8 @@ class Surroundings:
 
     Arguments:
         company: Which parts.
-        conditional: Whether class labels condition the chain.
+        conditional: Whether class labels condition the chain; the tiny operator then asks for them.
+        plain: Whether draws of the tiny operator pass no gradient on, of real states too.
         steps: K, 1 or more.
 
     Attributes:
@@ -131,13 +140,16 @@ class Surroundings:
         context: What a component is built with, the parts before it included.
     """
 
-    def __init__(self, company: Company, *, conditional: bool = False, steps: int = STEPS) -> None:
+    def __init__(self, company: Company, *, conditional: bool = False, plain: bool = False, steps: int = STEPS) -> None:
         shape = IMAGE if ImageStates in company.data else VECTOR
         binary = company.states is BinaryStates
         self.company = company
+        self.conditional = conditional
         self.steps = steps
         self.data: Data = tiny_data(shape, binary=binary, conditional=conditional or Labelled in company.data)
         self.tiny = TinyChain(shape, binary=binary, steps=steps)
+        operator = TinyBernoulli if binary else PlainOperator if plain else TinyGaussian
+        self.tiny.operator = operator(steps, self.data.classes)
         self.context = Context(data=self.data.summary, steps=steps)
         self.context = attrs.evolve(self.context, prior=self._or("prior", self.tiny.prior))
         self.context = attrs.evolve(self.context, process=self._or("process", TinyProcess(binary=binary)))

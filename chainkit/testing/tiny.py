@@ -31,6 +31,7 @@ from chainkit.process import ForwardProcess
 from chainkit.random import Source, integers, normal, seeded, uniform
 from chainkit.schedule import Schedule
 from chainkit.states import per_row
+from chainkit.testing.expect import expect
 from chainkit.transition import Transition, log_ratio
 
 STEPS = 3
@@ -62,10 +63,12 @@ class TinyOperator(TransitionOperator):
 
     Arguments:
         steps: K, 1 or more.
+        classes: Number of class labels that condition it, each with a shift of its own, 0 at first; None for none.
     """
 
-    def __init__(self, steps: int = STEPS) -> None:
+    def __init__(self, steps: int = STEPS, classes: int | None = None) -> None:
         super().__init__()
+        self.label = None if classes is None else nn.Parameter(torch.zeros(classes))
         position = torch.linspace(0, 1, steps)
         self.slope = nn.Parameter(0.6 + 0.2 * position)
         self.shift = nn.Parameter(0.2 - 0.1 * position)
@@ -73,6 +76,13 @@ class TinyOperator(TransitionOperator):
 
     def _at(self, parameter: Tensor, k: int | Tensor, state: Tensor) -> Tensor:
         return per_row(parameter[k - 1], state) if isinstance(k, Tensor) else parameter[k - 1]
+
+    def _shift(self, k: int | Tensor, state: Tensor, condition: Any) -> Tensor:
+        shift = self._at(self.shift, k, state)
+        if self.label is None:
+            return shift
+        expect(condition is not None, "the tiny operator", "the labels that condition the chain", "none")
+        return shift + per_row(self.label[condition], state)
 
     @abstractmethod
     def law(self, temperatures: Sequence[float]) -> tuple[float, float]:
@@ -83,7 +93,7 @@ class TinyGaussian(TinyOperator):
     """The tiny operator over real states."""
 
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> Kernel:
-        mean = self._at(self.slope, k, state) * state + self._at(self.shift, k, state)
+        mean = self._at(self.slope, k, state) * state + self._shift(k, state, condition)
         return GaussianKernel(mean, self._at(self.log_variance, k, state).exp().expand_as(mean))
 
     def law(self, temperatures: Sequence[float]) -> tuple[float, float]:
@@ -97,12 +107,12 @@ class TinyGaussian(TinyOperator):
 class TinyBernoulli(TinyOperator):
     """The tiny operator over binary states; it does not use v."""
 
-    def __init__(self, steps: int = STEPS) -> None:
-        super().__init__(steps)
+    def __init__(self, steps: int = STEPS, classes: int | None = None) -> None:
+        super().__init__(steps, classes)
         del self.log_variance
 
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> Kernel:
-        return BernoulliKernel(self._at(self.slope, k, state) * (2 * state - 1) + self._at(self.shift, k, state))
+        return BernoulliKernel(self._at(self.slope, k, state) * (2 * state - 1) + self._shift(k, state, condition))
 
     def law(self, temperatures: Sequence[float]) -> tuple[float, float]:
         rate = 0.5

@@ -396,6 +396,7 @@ class Steep(torch.autograd.Function):
         (lambda loss: loss.value, "objective, loss 1: expected an instance of Loss, seen Tensor"),
         (lambda loss: Loss(value=Steep.apply(loss.value)), "objective: expected finite gradients"),
         (lambda loss: Loss(value=loss.value, metrics={"n": torch.ones(2)}), r"loss 1, metric 'n': expected the shape \[\], seen \[2\]"),
+        (lambda loss: Loss(value=loss.value, metrics={"n": 1.0}), "loss 1, metric 'n': expected an instance of Tensor, seen float"),
         (lambda loss: Loss(value=loss.value, metrics={"n": loss.value}), "loss 1, metric 'n': expected a detached number"),
         (
             lambda loss: Loss(value=loss.value / (1 - float(loss.value.dtype == torch.float64))),

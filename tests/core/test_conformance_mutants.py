@@ -538,6 +538,7 @@ def fail(run):
         (observing(chainkit_checkpoint_save=lambda run: {"x": math.nan}), "hooks that work, seen .*no JSON data"),
         (observing(chainkit_checkpoint_save=lambda run: {1: 2}), "hooks that work, seen .*JSON gives back changed"),
         (observing(chainkit_epoch_and=lambda run: None), "hooks that work, seen there is no hook 'chainkit_epoch_and'"),
+        (observing(chainkit_epoch_end=lambda runn: None), "hooks that work, seen Plugin .* for hook 'chainkit_epoch_end'"),
         (observing(), "observer: expected a lifecycle hook or more, seen none"),
     ],
 )  # fmt: skip
