@@ -227,12 +227,21 @@ def _rankable(entry: Entry) -> bool:
 
 
 def _marks(group: Sequence[Entry]) -> list[Mark]:
-    """Which figures of one quantity are the best."""
+    """Which figures of one quantity are the best: of each run the one on the most examples, never the luckiest."""
     if len({entry.run for entry in group}) < 2 or not all(map(_rankable, group)):
         return [""] * len(group)
-    top = max(group, key=lambda entry: entry.figure.estimate.merit)
-    near = [entry for entry in group if entry.run != top.run and not _better(top.figure.estimate, entry.figure.estimate)]
+    standing: dict[int, Entry] = {}
+    for entry in group:
+        standing[entry.run] = max(standing.get(entry.run, entry), entry, key=_weight)
+    top = max(standing.values(), key=lambda entry: entry.figure.estimate.merit)
+    near = [entry for entry in standing.values() if entry is not top and not _better(top.figure.estimate, entry.figure.estimate)]
     return [("tied" if near else "best") if entry is top else "tied" if entry in near else "" for entry in group]
+
+
+def _weight(entry: Entry) -> tuple[int, int, int]:
+    """How much a figure has to go by: examples, walks, and the lowest seed where these are as many."""
+    estimate = entry.figure.estimate
+    return estimate.examples, estimate.walks, -estimate.seed
 
 
 def _better(one: Estimate, other: Estimate) -> bool:

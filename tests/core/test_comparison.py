@@ -26,6 +26,11 @@ def marks(comparison):
     return [(entry.quantity.name, comparison.names[entry.run], entry.mark) for entry in comparison.entries]
 
 
+def test_a_run_stands_with_its_figure_on_the_most_examples_not_with_its_luckiest(against, estimate):
+    whole, lucky = estimate(-15.2, error_examples=0.1), estimate(-14.2, examples=10, seed=4, error_examples=0.1)
+    assert [mark for *_, mark in marks(against([whole], [whole, lucky]))] == ["tied", "tied", ""]
+
+
 def test_the_highest_likelihood_is_the_best_where_it_is_above_by_more_than_the_joint_error(against, estimate):
     comparison = against([estimate(10.0, 3.0)], [estimate(15.01, 4.0)])
     assert marks(comparison) == [("lower bound", "a", ""), ("lower bound", "b", "best")]
