@@ -23,12 +23,13 @@ from chainkit.host import Host
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
+from chainkit.provenance import changed_versions
 from chainkit.random import seeded
 from chainkit.recipe.schema import Recipe
 from chainkit.recipe.write import unstructure
 from chainkit.reporting import Reporter
 from chainkit.run_directory import RunDirectory
-from chainkit.run_record import RunRecord, read_record
+from chainkit.run_record import RunRecord, read_environment, read_record
 from chainkit.states import map_state
 from chainkit.statistics import recompute_statistics
 from chainkit.training import Trainer
@@ -280,10 +281,12 @@ class Run:
             self.say(
                 f"{self.data.name} holds other training data than the run was trained on; what figures say of training data is of this"
             )
+        changed = changed_versions(read_environment(self.path).plugins, self.host.plugins)
         unfinished = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions(), told_by)
         for part, estimator in [(part, self._estimator(part, context)) for part in parts]:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
-            self.figures.append(unfinished.once(part, estimator))
+            figure = unfinished.once(part, estimator)
+            self.figures.append(attrs.evolve(figure, warnings=(*figure.warnings, *changed)))
             record = to_json(self.figures[-1], self.weights, unstructure(part), told_by[chosen.split])
             lead(partial(write_evaluation, self.directory.evaluation, [record]))
         unfinished.close()

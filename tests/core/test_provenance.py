@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from pathlib import Path
 
@@ -92,8 +93,10 @@ def test_a_user_is_asked_which_one_is_meant(tmp_path: Path) -> None:
 
 def test_another_version_of_a_plugin_is_said_in_one_line(made: Run) -> None:
     said = Quiet()
-    open_run(made.path, host=host("tiny-dist 1.1", hijacked=True), reporter=said)
-    assert said.lines == ["plugin tiny of tiny-dist: the run was made with version 1.0, and this is 1.1"]
+    run = open_run(made.path, host=host("tiny-dist 1.1", hijacked=True), reporter=said)
+    assert said.lines == [changed := "plugin tiny of tiny-dist: the run was made with version 1.0, and this is 1.1"]
+    assert run.evaluate()[0].warnings == (changed,)
+    assert json.loads(run.directory.evaluation.read_text())[0]["warnings"] == [changed]
     said = Quiet()
     open_run(made.path, host=host(hijacked=True), reporter=said)
     assert said.lines == []
