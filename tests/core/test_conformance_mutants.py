@@ -288,6 +288,10 @@ def louder(process, transition):
     return attrs.evolve(transition, log_ratio=None if transition.log_ratio is None else transition.log_ratio + 0.1)
 
 
+def turned(process, transition):
+    return attrs.evolve(transition, log_ratio=None if transition.log_ratio is None else 20 - 7 * transition.log_ratio)
+
+
 def restless(process, transition):
     return attrs.evolve(transition, state=transition.state + process.count)
 
@@ -332,6 +336,7 @@ class Wearing(TinyProcess):
     ("process", "message"),
     [
         (Changing(louder), r"log E\[w\]: expected log p\(x\) by draws of the chain = .* within 5 standard errors, seen .* off by"),
+        (Changing(turned), r"E\[log w\] where above: expected log p\(x\) by draws"),
         (Changing(restless), "previous to be the state at 1|the same states from the same source"),
         (Changing(drawing), "process.walk: expected no draws from torch's global generator"),
         (Changing(narrow), "in float64: expected a state and a log_ratio in float64"),
@@ -347,6 +352,12 @@ class Wearing(TinyProcess):
 )
 def test_processes(process, message):
     fails(lambda: check_process(process, tiny_chain(), batch()), message)
+
+
+def test_a_process_whose_log_w_cannot_be_tested_is_said_to_be_untested():
+    far = attrs.evolve(batch(), origin=batch().origin + 100)
+    with pytest.warns(UserWarning, match="log w is not tested, too few draws of the chain"):
+        check_process(TinyProcess(), tiny_chain(), far)
 
 
 def test_right_processes_pass_without_an_exact_probability():
