@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import torch
@@ -92,6 +92,23 @@ def build_part(part: Part, context: Context) -> Any:
     """
     with _located(part):
         return part.make(context)
+
+
+def build_optimizer(part: Part, context: Context) -> Callable[[list[nn.Parameter]], torch.optim.Optimizer]:
+    """What makes an optimiser of parameters; an optimiser that is none is blamed on the component.
+
+    Raises:
+        RecipeError: As :func:`build_part`.
+        PluginError: As :func:`build_part`.
+    """
+    make = build_part(part, context)
+
+    def made(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        optimizer = make(parameters)
+        require(optimizer, torch.optim.Optimizer, f"{part.path}: {part.maker} made")
+        return cast(torch.optim.Optimizer, optimizer)
+
+    return made
 
 
 @contextmanager

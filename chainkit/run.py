@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import torch
 
-from chainkit.build import Model, build_data, build_model, build_part, choose_device, import_builders
+from chainkit.build import Model, build_data, build_model, build_optimizer, build_part, choose_device, import_builders
 from chainkit.chain import Chain, Clamp, Samples
 from chainkit.component import Context, Part
 from chainkit.data import Data, Examples
@@ -134,7 +134,7 @@ class Run:
             known = f"{self.recipe.objective.name} has no such set of parameters, only {', '.join(sets)}"
             raise RecipeError(*(f"train.optimizers.{name}: {known}" for name in unknown))
         parts = {name: settings.optimizers.get(name, settings.optimizer) for name in sets}
-        optimisers = Optimisers(sets, {name: build_part(part, context) for name, part in parts.items()}, settings.clip_norm)
+        optimisers = Optimisers(sets, {name: build_optimizer(part, context) for name, part in parts.items()}, settings.clip_norm)
         decay = {} if settings.decay is None else {"decay": build_part(settings.decay, context)}
         return Trainer(self.model, self.data, settings, optimisers, seed=self.recipe.seed, device=self.device, **decay)
 

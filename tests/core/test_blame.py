@@ -80,6 +80,7 @@ class Silent(TinyEstimator):
         ("operator", lambda *_: Mute(), "chain.operator=bad", f"chain.operator: {WHO} gave a Tensor, not a Kernel"),
         ("objective", lambda *_: Careless([1.0]), "objective=bad", f"objective: {WHO} yielded a float, not a Loss"),
         ("objective", lambda *_: Careless(None), "objective=bad", f"objective: {WHO} gave as losses a NoneType, not an Iterable"),
+        ("optimizer", lambda *_: len, "train.optimizer=bad", f"train.optimizer: {WHO} made an int, not an Optimizer"),
         ("estimator", lambda *_: Silent(), 'evaluate.estimators=["bad"]', f"evaluate.estimators.0: {WHO} gave a NoneType, not an Estimate"),
         ("estimator", lambda *_: Silent(), "validate.estimator=bad", f"validate.estimator: {WHO} gave a NoneType, not an Estimate"),
     ],
