@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 import chainkit
-from chainkit.capabilities import BinaryStates, Density, NoiseLevel, RealStates
+from chainkit.capabilities import BinaryStates, Density, NoiseLevel, RealStates, Respaceable
 from chainkit.component import Component, NetworkPart, SchedulePart, choose
 from chainkit.config import above, at_least
 from chainkit.estimator import Estimate
@@ -154,7 +154,7 @@ class Toys:
     @chainkit.hookimpl
     def chainkit_operators(self) -> list[Component]:
         return [
-            Component(name="step", config=Step, build=unbuildable, provides=(Density,)),
+            Component(name="step", config=Step, build=unbuildable, provides=(Density, Respaceable)),
             Component(name="silent", config=Silent, build=unbuildable),
             Component(name="bits", config=Silent, build=unbuildable, needs={"dataset": (BinaryStates,)}),
         ]

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
-from chainkit.capabilities import NoiseLevel
+from chainkit.capabilities import NoiseLevel, Respaceable
 from chainkit.component import NEEDED, Part
 from chainkit.recipe.parts import parts
 from chainkit.recipe.problems import join
@@ -86,6 +86,8 @@ def _chain(recipe: Recipe) -> Iterator[str]:
         yield "chain.steps: is missing, and cannot be inferred: there is no chain.temperature that rises"
     if chain.extend == "refuse" and None not in (chain.steps, asked) and asked != chain.steps:
         yield f'sample.steps: is {asked} where the chain has {chain.steps} and chain.extend = "refuse"; set chain.extend'
+    if chain.extend == "respace" and _missing(chain.operator, chain.operator.config, (Respaceable,)):
+        yield f"chain.extend: {chain.operator.name} cannot run on a part of its steps (Respaceable); take another rule than respace"
     if chain.extend == "respace" and chain.steps is not None and asked is not None and asked > chain.steps:
         yield f'sample.steps: is {asked} where chain.extend = "respace" allows at most the {chain.steps} trained steps'
 

@@ -82,6 +82,7 @@ def test_the_number_of_steps_may_be_left_out_only_where_it_can_be_inferred(toys:
         (["device='cuda:x'"], "device"),
         (["sample.steps=5"], "sample.steps"),
         (["sample.steps=5", "chain.extend=respace"], "sample.steps"),
+        (["chain.operator={ type = 'silent' }", "chain.extend=respace"], "chain.extend"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(overrides: list[str], key: str, toys: Host) -> None:
