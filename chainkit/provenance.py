@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from chainkit.plugin import Plugin
 from chainkit.registry import Registry
@@ -11,13 +11,16 @@ from chainkit.registry import Registry
 def registry_of_run(recorded: Mapping[str, str], registry: Registry) -> Registry:
     """The registry for a run's own recipe: an ambiguous name means a plugin of the run, an unknown one recalls those that are gone.
 
+    Where plugins of the run share a name now, those of the same version are meant: the others did not have it then.
+
     Arguments:
         recorded: Distribution and version of each plugin, by its id, as ``environment.json`` has them.
         registry: The components of all plugins.
     """
-    then = _plugins(recorded)
-    absent = [old for old in then if not any(_same(old, plugin) for plugin in registry.plugins)]
-    return registry.preferring([plugin for plugin in registry.plugins if any(_same(old, plugin) for old in then)]).recalling(absent)
+    pairs = _pairs(recorded, registry.plugins)
+    absent = [old for old in _plugins(recorded) if not any(_same(old, plugin) for plugin in registry.plugins)]
+    unchanged = [new for old, new in pairs if old.version == new.version]
+    return registry.preferring([new for _, new in pairs], unchanged).recalling(absent)
 
 
 def changed_versions(recorded: Mapping[str, str], plugins: Sequence[Plugin]) -> list[str]:
@@ -37,8 +40,8 @@ def changed_versions(recorded: Mapping[str, str], plugins: Sequence[Plugin]) -> 
     ]
 
 
-def _pairs(recorded: Mapping[str, str], plugins: Sequence[Plugin]) -> Iterator[tuple[Plugin, Plugin]]:
-    return ((old, new) for old in _plugins(recorded) for new in plugins if _same(old, new))
+def _pairs(recorded: Mapping[str, str], plugins: Sequence[Plugin]) -> list[tuple[Plugin, Plugin]]:
+    return [(old, new) for old in _plugins(recorded) for new in plugins if _same(old, new)]
 
 
 def _plugins(recorded: Mapping[str, str]) -> list[Plugin]:

@@ -46,14 +46,14 @@ class Registry:
 
     Attributes:
         allowed: The only plugins whose components resolve; None allows all.
-        preferred: The plugins that an ambiguous name means.
+        preferred: The plugins that an ambiguous name means, and those of them that it means first, and so on.
     """
 
     def __init__(self, plugins: Sequence[Plugin] = (), recipes: Sequence[tuple[Plugin, Path]] = ()) -> None:
         self.plugins = plugins
         self.recipes = recipes
         self.allowed: Collection[str] | None = None
-        self.preferred: Collection[Plugin] = ()
+        self.preferred: Sequence[Collection[Plugin]] = ()
         self._entries: list[Entry] = []
 
     def add(self, plugin: Plugin, kind: str, component: Component) -> None:
@@ -86,11 +86,11 @@ class Registry:
         registry.allowed = allowed
         return registry
 
-    def preferring(self, preferred: Collection[Plugin]) -> Registry:
+    def preferring(self, *preferred: Collection[Plugin]) -> Registry:
         """The same components, of which those of some plugins are meant where a name is ambiguous.
 
         Arguments:
-            preferred: The plugins.
+            preferred: The plugins; where some of them share the name, the next ones decide.
         """
         registry = copy(self)
         registry.preferred = preferred
@@ -137,10 +137,11 @@ class Registry:
             raise RecipeError(self._unknown(kind, name))
         if not allowed:
             raise RecipeError(f"{kind} {name!r} comes from {found[0].plugin}, which the recipe's list of plugins does not allow")
-        chosen = [entry for entry in allowed if entry.plugin in self.preferred] or allowed
-        if len(chosen) > 1:
-            raise RecipeError(clash(chosen))
-        return chosen[0]
+        for preferred in self.preferred:
+            allowed = [entry for entry in allowed if entry.plugin in preferred] or allowed
+        if len(allowed) > 1:
+            raise RecipeError(clash(allowed))
+        return allowed[0]
 
     def ambiguous(self, entry: Entry) -> bool:
         """Whether others that are allowed have the name of an entry, so that it is written ``plugin:name``."""

@@ -63,6 +63,13 @@ def test_a_run_keeps_its_plugins_when_others_take_their_names(made: Run) -> None
     assert optimizer(open_run(made.path, host=host(hijacked=True), reporter=Quiet())) == ("tiny-dist", "tiny")
 
 
+def test_a_plugin_of_the_run_that_takes_a_name_in_a_newer_version_changes_nothing(made: Run) -> None:
+    file = made.path / "environment.json"
+    environment = json.loads(file.read_text())
+    file.write_text(json.dumps(environment | {"plugins": {"hijack": "hijack-dist 2.0", **environment["plugins"]}}))
+    assert optimizer(open_run(made.path, host=host(hijacked=True), reporter=Quiet())) == ("tiny-dist", "tiny")
+
+
 def test_a_plugin_of_the_same_name_is_told_by_its_distribution(made: Run) -> None:
     theirs = Host()
     for plugin, distribution in ((hijack(), "hijack-dist"), (TinyParts(), "tiny-dist")):
