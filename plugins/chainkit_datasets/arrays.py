@@ -35,7 +35,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in MEMBERS if name in file}
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{path}: no such file{'' if path.is_absolute() else f' in {Path.cwd()}'}") from None
     except Exception as error:  # on damaged files numpy raises almost anything
         raise DataError(f"{path}: cannot be read, {_reason(error)}") from error
     raise DataError(f"{path}: not an .npy or .npz file")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
 from chainkit.capabilities import Divisible
-from chainkit.data import Examples
+from chainkit.data import Data, Examples
 from chainkit.errors import DataError
 from chainkit.interrupt import poll
 from chainkit.modes import evaluating
@@ -66,6 +66,20 @@ def log_unnormalised(chain: Chain, examples: Examples, max_rows: int) -> Tensor:
     return torch.cat([operator.log_target(batch.origin).double().cpu() for batch in examples.batches(max_rows)])
 
 
+def require_one_law(name: str, data: Data) -> None:
+    """Makes sure that there is one partition function, not one for each class.
+
+    Arguments:
+        name: The estimator, for the message.
+        data: The dataset.
+
+    Raises:
+        DataError: Labels condition the chain.
+    """
+    if data.classes is not None:
+        raise DataError(f"{name}: each class has a partition function of its own; leave the labels of the data out")
+
+
 @attrs.frozen(kw_only=True)
 class AIS(Estimator, Divisible):
     """log p(x) of the energy's own law, with log Z from annealed chains; optimistic in expectation.
@@ -82,6 +96,9 @@ class AIS(Estimator, Divisible):
     chains: int = 100
     max_rows: int = 4000
 
+    def check(self, chain: Chain, data: Data) -> None:
+        require_one_law("ais", data)
+
     @torch.no_grad()
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Estimates log Z once, and log p(x) of every example with it; the process is not used.
@@ -90,8 +107,7 @@ class AIS(Estimator, Divisible):
             DataError: The data is labelled: every class would have a Z of its own.
             TypeError: The operator is not reversible or comes from no energy.
         """
-        if examples.data.classes is not None:
-            raise DataError("ais: each class has a partition function of its own; leave the labels of the data out")
+        self.check(chain, examples.data)
         longer = stretched(chain, self.steps)
         with evaluating(chain), torch.autocast(torch.device(examples.device).type, enabled=False):
             weights = partition_weights(longer, self.chains, examples)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
 from chainkit.capabilities import BinaryStates
-from chainkit.data import Examples
+from chainkit.data import Data, Examples
 from chainkit.errors import DataError
 from chainkit.modes import evaluating
-from chainkit_energy.ais import log_unnormalised
+from chainkit_energy.ais import log_unnormalised, require_one_law
 from chainkit_energy.configs import EnumeratedConfig
 from chainkit_energy.energy import Bipartite, Energy
 from chainkit_energy.operator import EnergyOperator
@@ -72,6 +72,9 @@ class Enumerated(Estimator):
 
     max_rows: int = 4000
 
+    def check(self, chain: Chain, data: Data) -> None:
+        require_one_law("enumerated", data)
+
     @torch.no_grad()
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Sums over all settings; the process is not used.
@@ -83,8 +86,7 @@ class Enumerated(Estimator):
         data, operator = examples.data, chain.operator
         if not isinstance(operator, EnergyOperator):
             raise TypeError(f"an operator without an energy has no partition function: {type(operator).__name__}")
-        if data.classes is not None:
-            raise DataError("enumerated: each class has a partition function of its own; leave the labels of the data out")
+        self.check(chain, data)
         binary = issubclass(data.preparation.states, BinaryStates)
         with evaluating(chain), torch.autocast(torch.device(examples.device).type, enabled=False):
             like = cast(Tensor, next(examples.batches(1)).origin)[0]
