@@ -21,7 +21,7 @@ from torch import Tensor
 
 from chainkit import Chain, ForwardProcess
 from chainkit.curve import Point
-from chainkit.data import Examples
+from chainkit.data import Data, Examples
 from chainkit.errors import NonFiniteError
 from chainkit.log_weight import Reduction, over_walks
 from chainkit.transition import total_log_ratio
@@ -113,6 +113,13 @@ def points(places: Iterable[float], values: Tensor, errors: Tensor | None = None
     """
     found = [None] * len(values) if errors is None else [error if error == error else None for error in errors.tolist()]
     return tuple(zip(map(float, places), values.tolist(), found, strict=True))
+
+
+def law(data: Data) -> str:
+    """What a chain models of an example, in words: given its label where labels condition the chain."""
+    if data.classes is not None:
+        return "log p(x | class)"
+    return "log p(x)" if data.conditions(1) is None else "log p(x | condition)"
 
 
 def labels(examples: Examples) -> dict[str, Any]:

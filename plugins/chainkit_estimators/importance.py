@@ -29,7 +29,7 @@ from chainkit.data import Examples
 from chainkit.random import seeded
 from chainkit_estimators.configs import ImportanceConfig
 from chainkit_estimators.factorial import factorial_log_prob
-from chainkit_estimators.figures import labels, points, standard_errors, walked
+from chainkit_estimators.figures import labels, law, points, standard_errors, walked
 
 COLLAPSED = 10.0
 BLOCKS = 50
@@ -161,7 +161,7 @@ class Importance(Estimator, Divisible):
         over_examples, over_walks = standard_errors(values, within if self.walks > 1 else None)
         return Estimate(
             name="importance sampling",
-            meaning="importance-sampling estimate of log p(x), in expectation a lower bound",
+            meaning=f"importance-sampling estimate of {law(examples.data)}, in expectation a lower bound",
             value=values.mean().item(),
             error_examples=over_examples,
             error_walks=over_walks,

@@ -20,7 +20,7 @@ from chainkit.data import Examples
 from chainkit.transition import log_ratio_by_step
 from chainkit_estimators.configs import LowerBoundConfig
 from chainkit_estimators.factorial import factorial_log_prob
-from chainkit_estimators.figures import labels, points, standard_errors, walked
+from chainkit_estimators.figures import labels, law, points, standard_errors, walked
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +56,7 @@ class LowerBound(Estimator, Divisible):
         over_examples, over_walks = standard_errors(each, torch.cat(within) if self.walks > 1 else None)
         return Estimate(
             name="lower bound",
-            meaning="lower bound on log p(x)",
+            meaning=f"lower bound on {law(examples.data)}",
             value=each.mean().item(),
             error_examples=over_examples,
             error_walks=over_walks,

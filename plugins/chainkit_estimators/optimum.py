@@ -15,7 +15,7 @@ from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
 from chainkit.data import Data, Examples, Law
 from chainkit.errors import DataError
 from chainkit_estimators.configs import OptimumConfig
-from chainkit_estimators.figures import labels, standard_errors
+from chainkit_estimators.figures import labels, law, standard_errors
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +41,7 @@ class Optimum(Estimator):
         each = torch.cat([log_density(batch.origin, batch.condition) for batch in examples.batches(self.max_rows)])
         return Estimate(
             name="optimum",
-            meaning="log p(x) under the law that the data was drawn from, which no model exceeds in expectation",
+            meaning=f"{law(examples.data)} under the law that the data was drawn from, which no model exceeds in expectation",
             value=each.mean().item(),
             error_examples=standard_errors(each)[0],
             **labels(examples),

@@ -14,9 +14,10 @@ from chainkit.distributions import Gaussian
 from chainkit.errors import NonFiniteError
 from chainkit.kernel import GaussianKernel
 from chainkit.random import normal
+from chainkit.testing import tiny_data
 from chainkit.transition import log_ratio_by_step
 from chainkit_estimators import Importance, LowerBound
-from chainkit_estimators.figures import jackknife_error, walked
+from chainkit_estimators.figures import jackknife_error, law, walked
 from chainkit_estimators.importance import bootstrap, curve_points, log_mean_exp, with_walks
 from chainkit_infusion import IncreasingRate, InfusionProcess, NearGaussian
 from chainkit_priors import GaussianPrior
@@ -158,6 +159,11 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     values = torch.tensor([1.0, 4.0, 2.0, 7.0, 5.0], dtype=torch.float64)
     left_out = [(values.sum() - value).item() / 4 for value in values]
     assert jackknife_error(left_out) == pytest.approx((values.std() / 5**0.5).item())
+
+
+def test_what_is_estimated_is_said_with_what_it_is_given():
+    assert law(tiny_data()) == "log p(x)"
+    assert law(tiny_data(conditional=True)) == "log p(x | class)"
 
 
 def test_curve_points_end_at_the_number_of_walks():
