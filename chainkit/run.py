@@ -17,7 +17,7 @@ from chainkit.data import Data, Examples
 from chainkit.distributed import current, lead
 from chainkit.errors import DataError, RecipeError
 from chainkit.estimator import Estimate, Estimator
-from chainkit.evaluation import to_json, write_evaluation
+from chainkit.evaluation import read_evaluation, to_json, write_evaluation
 from chainkit.fingerprint import fingerprint
 from chainkit.host import Host
 from chainkit.metrics import MetricsLog
@@ -275,6 +275,7 @@ class Run:
             return self._estimates(parts, chosen)
 
     def _estimates(self, parts: Sequence[Part], chosen: Examples) -> list[Estimate]:
+        lead(lambda: read_evaluation(self.directory.evaluation) and None)  # damaged, it is said before anything is estimated
         context = Context(data=self.data.summary, steps=self.chain.steps)
         told_by = {split: fingerprint(self.data, split) for split in {"train", chosen.split}}
         if self.trained_on not in (None, told_by["train"]):

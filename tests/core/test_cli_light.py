@@ -123,7 +123,7 @@ def test_a_component_is_shown_with_its_keys(cli: Callable[..., int], capsys: pyt
 def test_a_component_is_described_as_json(cli: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli("components", "show", "operator:step", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
-    assert (answer["plugin"], answer["version"], answer["provides"]) == ("toys", "0.3", ["Density"])
+    assert (answer["plugin"], answer["version"], answer["provides"]) == ("toys", "0.3", ["Density", "Respaceable"])
     noise = {"name": "noise", "type": "a number", "required": False, "default": "0.1", "meaning": "Its variance."}
     assert answer["keys"][0] == noise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import attrs
@@ -129,7 +130,9 @@ def test_an_estimator_that_does_not_fit_the_run_is_refused_as_in_a_recipe(path, 
 
 
 @pytest.mark.parametrize("error", [NonFiniteError("squared MMD: the estimate on test is nan of 10"), ZeroDivisionError("division by zero")])
-def test_figures_that_there_are_are_shown_where_a_later_one_fails(path, capsys, monkeypatch, error):
+def test_figures_that_there_are_are_shown_where_a_later_one_fails(path, capsys, monkeypatch, tmp_path, error):
+    path = shutil.copytree(path, tmp_path / "run")  # what is kept of a failed evaluation stays
+
     def fails(self, chain, process, examples):
         raise error
 

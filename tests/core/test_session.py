@@ -378,7 +378,7 @@ def test_other_training_data_than_before_is_noticed(ended, begin, tmp_path):
     if ended:
         again(tmp_path / "run", reporter=reporter)
     assert not any("other training data" in line for line in reporter.lines)
-    np.save(tmp_path / "points.npy", values ** 2)
+    np.save(tmp_path / "points.npy", values**2)
     if ended:
         again(tmp_path / "run", reporter=reporter)
         assert any("points holds other training data than the run was trained on" in line for line in reporter.lines)
