@@ -86,7 +86,7 @@ class Data:
             None where it is not known.
 
     Raises:
-        DataError: A split is empty or of another shape, or labels are wanted and absent or no classes.
+        DataError: There is no train split, one is empty or of another shape, or labels are wanted and absent or no classes.
     """
 
     def __init__(
@@ -97,18 +97,19 @@ class Data:
         classes: int | None = None,
         log_density: Law | None = None,
     ) -> None:
+        if "train" not in splits:
+            raise DataError(f"{name} has no train split")
         for split, content in splits.items():
             if not len(content):
                 raise DataError(f"{name}: the {split} split is empty")
-            if "train" in splits and content.values.shape[1:] != splits["train"].values.shape[1:]:
+            if content.values.shape[1:] != splits["train"].values.shape[1:]:
                 raise DataError(f"{name}: the splits differ in shape")
             if classes is not None:
                 _require_labels(f"{name}: the {split} split", content, classes)
         self.name = name
         self.splits = dict(splits)
         self.preparation = preparation
-        self.classes = classes
-        self.log_density = log_density
+        self.classes, self.log_density = classes, log_density
         self.dtype = torch.float32
 
     @classmethod
@@ -232,8 +233,7 @@ class Data:
         """
         if n is not None and n < 1:
             raise ValueError(f"at least one example is taken, not {n}")
-        size = len(self.split(split))
-        chosen = torch.randperm(size, generator=seeded("cpu", seed, "choice", split))[:n].sort().values
+        chosen = torch.randperm(len(self.split(split)), generator=seeded("cpu", seed, "choice", split))[:n].sort().values
         return Examples(data=self, split=split, index=chosen, seed=seed, device=device)
 
 

@@ -26,7 +26,6 @@ def check_dataset(data: Data, *, seed: int = 0, where: str = "dataset") -> None:
         AssertionError: It breaks what :class:`chainkit.data.Data` promises.
     """
     expect_type(data, Data, where)
-    expect("train" in data.splits, where, "a train split", ", ".join(data.splits))
     unknown = set(data.splits) - set(SPLITS)
     expect(not unknown, where, f"no splits but {', '.join(SPLITS)}", ", ".join(unknown))
     expect(bool(data.preparation.words.strip()), f"{where}.preparation.words", "what is done to the data", "nothing")

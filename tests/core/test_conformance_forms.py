@@ -124,7 +124,6 @@ def labelled(change):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (Reading(splits={"test": examples(5)}), "dataset: expected a train split, seen test"),
         (Reading(splits={"train": examples(5), "last": examples(5)}), "expected no splits but .*seen last"),
         (prepared(bin_width=0.0), "bin_width: expected above 0"),
         (Reading(provided=()), r"provided\(\): expected the kind of its states"),

@@ -102,6 +102,8 @@ def test_labelled_data_say_so():
 
 
 def test_unfit_data_are_refused_by_name():
+    with pytest.raises(DataError, match="nothing has no train split"):
+        Data("nothing", {"test": Split(values=torch.zeros(2, 2))}, Unprepared())
     with pytest.raises(DataError, match="nothing: the train split is empty"):
         Data("nothing", {"train": Split(values=VALUES[:0])}, Unprepared())
     with pytest.raises(DataError, match="plain: the train split has no labels"):
