@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from chainkit import hold
 from chainkit.capabilities import Distribution, Respaceable
-from chainkit.chain import Chain
+from chainkit.chain import Chain, Samples
 from chainkit.distributions import Gaussian
 from chainkit.kernel import BernoulliKernel, GaussianKernel, Kernel, UntemperedKernel
 from chainkit.operator import TransitionOperator
@@ -111,6 +111,10 @@ def test_other_numbers_of_steps_follow_the_rule(rule, steps, asked, heats):
     assert (chain.operator.asked, chain.operator.heats) == (asked, heats)
     assert samples.steps == steps
     assert len(samples.path) == steps + 1
+
+
+def test_a_way_without_numbers_is_the_whole_one():
+    assert list(Samples(state=torch.zeros(1), mean=None, path=[torch.zeros(1)] * 4, steps=3).kept) == [3, 2, 1, 0]
 
 
 @pytest.mark.parametrize(

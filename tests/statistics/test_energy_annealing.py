@@ -20,7 +20,7 @@ from chainkit_energy.bidirectional import both_bounds
 from chainkit_energy.enumerated import log_partition, settings
 from chainkit_energy.tempering import tempered
 from chainkit_estimators import Importance
-from chainkit_estimators.importance import effective_size, log_mean_exp
+from chainkit_estimators.importance import bootstrap, effective_size, log_mean_exp
 from chainkit_priors import BernoulliPrior, GaussianPrior
 from chainkit_walkback import HeatedProcess
 
@@ -215,6 +215,8 @@ def test_the_error_of_annealing_is_about_the_relative_one_of_the_mean_weight(lar
     assert found.error_examples == pytest.approx((values.std() / len(values) ** 0.5).item())
     assert found.error_walks == pytest.approx((weights.var() / 600).sqrt().item() / weights.mean().item(), rel=0.25)
     assert abs(found.details["shortfall"] - found.error_walks**2 / 2) < 4 * found.error_walks / 100**0.5
+    shortfall, squared = bootstrap(weights.log()[None].double(), examples.seed)
+    assert (found.details["shortfall"], found.error_walks**2) == pytest.approx((shortfall.item(), squared.item()))
 
 
 def test_the_errors_of_annealing_are_what_repetition_shows(large):

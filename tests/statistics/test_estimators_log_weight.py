@@ -166,6 +166,12 @@ def test_what_is_estimated_is_said_with_what_it_is_given():
     assert law(tiny_data(conditional=True)) == "log p(x | class)"
 
 
+def test_of_figures_that_are_better_lower_the_merit_falls():
+    figure = LowerBound(walks=1).estimate(chain(1), LogNormal(1.0), points(torch.zeros(2, 2)))
+    assert figure.merit == figure.value
+    assert attrs.evolve(figure, lower_is_better=True).merit == -figure.value != 0
+
+
 def test_curve_points_end_at_the_number_of_walks():
     assert curve_points(1) == [1]
     assert curve_points(3) == [1, 3]
