@@ -230,6 +230,7 @@ def test_the_gap_to_a_prior_that_is_not_standard_and_what_the_end_still_knows_of
     model = chain(4, GaussianPrior(torch.full((4,), mean), torch.full((4,), variance)))
     examples = Data.of(values, test=values).examples("test")
     estimate = PriorGap().estimate(model, Ending(keep=0.0, shift=mean, variance=variance), examples)
+    assert estimate.walks == 1
     assert abs(estimate.value) < 4 * estimate.error_examples < 0.1
     origin = values.double()
     forgotten = ((origin - mean).square().sum() + 4 * n * variance).item()
