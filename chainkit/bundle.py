@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from chainkit.errors import CheckpointError
+from chainkit.errors import CheckpointError, lacks_memory
 from chainkit.files import naming, sync
 
 Tensors: TypeAlias = dict[str, Tensor]
@@ -141,16 +141,6 @@ def read_bundle(path: Path) -> tuple[dict[str, Tensors], Any]:
         return groups, json.loads((path / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError, OverflowError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: unreadable ({error})") from error
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an error of torch says that memory is short, which is no fault of what was to be put there.
-
-    Arguments:
-        error: The error; only CUDA's has a type of its own.
-    """
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
 
 
 @contextmanager

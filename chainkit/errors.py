@@ -99,3 +99,14 @@ class Interrupted(ChainkitError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Interrupted, (self.exit_code - 128, str(self)), self.__dict__
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short, which is no fault of what was to be put there.
+
+    Arguments:
+        error: The error; of torch's, only CUDA's has a type of its own.
+    """
+    words = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return known or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))

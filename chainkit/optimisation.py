@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chainkit.bundle import lacks_memory
-from chainkit.errors import CheckpointError, NonFiniteError, RecipeError
+from chainkit.errors import CheckpointError, NonFiniteError, RecipeError, lacks_memory
 
 DEFAULT = "model"
 FIXED = ("params", "lr")

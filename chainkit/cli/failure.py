@@ -14,15 +14,13 @@ from types import FrameType
 import click
 
 from chainkit.cli.group import CommandLine, CutOff
-from chainkit.errors import ChainkitError
+from chainkit.errors import ChainkitError, lacks_memory
 from chainkit.plugin import Plugin
 from chainkit.reporting import visible
 
 FILE_ERROR = 4
 BROKEN_PIPE = 141
 OUT_OF_MEMORY = 2
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch's errors say that are no MemoryError."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
@@ -59,7 +57,7 @@ def report(error: BaseException, group: CommandLine) -> int:
             return 2
         case OSError() if error.filename is not None or error.errno in _NO_ROOM:
             return _file_error(error)
-        case MemoryError() | RuntimeError() if _without_memory(error):
+        case _ if lacks_memory(error):
             return _memory_error(error)
         case _:
             return _bug(error, group)
@@ -101,11 +99,7 @@ def _file_error(error: OSError) -> int:
     return FILE_ERROR
 
 
-def _without_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
-
-
-def _memory_error(error: Exception) -> int:
+def _memory_error(error: BaseException) -> int:
     wanted = re.search(r"allocate ([\d.]+ \w+)", str(error))
     more = f" ({wanted[1]} more were asked for)" if wanted else ""
     _say(f"error: out of memory{more}; take a smaller train.batch_size or sample.n, a smaller max_rows of an estimator, or a larger device")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from chainkit import bundle
-from chainkit.bundle import as_written, lacks_memory, read_bundle, verify, write_bundle
-from chainkit.errors import CheckpointError
+from chainkit.bundle import as_written, read_bundle, verify, write_bundle
+from chainkit.errors import CheckpointError, lacks_memory
 from chainkit.files import remove, tidy, write_text
 
 GROUPS = {
