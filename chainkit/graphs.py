@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from chainkit.batch import Batch
+from chainkit.interleaving import NotReplayable
 from chainkit.random import Source
-from chainkit.replay import NotReplayable, require_close
+from chainkit.replay import require_close
 from chainkit.states import map_state, tensors
 
 WARM_UP = 3

@@ -15,7 +15,8 @@ instead of computing it: elementwise arithmetic is repeated, products are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from chainkit.interleaving import Interleaved, NotReplayable
 from chainkit.states import State, tensors
 from chainkit.statistics import RunningStatistics
 
@@ -33,10 +35,6 @@ Affine: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTrans
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 2e-2}
 """Largest difference between two evaluations at the same states, relative to the largest value, by type."""
-
-
-class NotReplayable(Exception):
-    """The steps of a walk cannot be evaluated together; says why."""
 
 
 @attrs.define(eq=False)
@@ -67,6 +65,71 @@ class Evaluation:
     def bytes(self) -> int:
         """Memory of what is kept."""
         return sum(tensor.nbytes for tensor in [*tensors(self.state), *(layer.output for layer in self.layers)])
+
+
+@attrs.define(eq=False)
+class Kept:
+    """What one layer gave in several evaluations.
+
+    Arguments:
+        module: The layer.
+        outputs: Its outputs; None for one value that is the same for the whole batch, such as what a layer makes of the step.
+        inputs: Its inputs, where they are kept to compare with.
+    """
+
+    module: nn.Module
+    outputs: Interleaved | None
+    inputs: Interleaved | None
+
+    def add(self, layer: Layer) -> None:
+        """Adds the next evaluation.
+
+        Raises:
+            NotReplayable: It is of another layer, or its output has changed since.
+        """
+        if layer.module is not self.module:
+            raise NotReplayable("not every step evaluates the same layers in the same order")
+        if layer.output._version != layer.version:
+            raise NotReplayable(f"the output of {type(self.module).__name__} is written to in place")
+        if self.outputs is not None:
+            self.outputs.add(layer.output)
+        if self.inputs is not None:
+            self.inputs.add(layer.input)
+
+
+class Record:
+    """Several evaluations of an operator, as one.
+
+    Arguments:
+        most: How many there can be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.states = Interleaved(most)
+        self.layers: deque[Kept] = deque()
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Adds the next evaluation.
+
+        Raises:
+            NotReplayable: The operator went another way than in those before.
+        """
+        if self.states.length == 0:
+            self.layers.extend(self._kept(layer) for layer in evaluation.layers)
+        if len(evaluation.layers) != len(self.layers):
+            raise NotReplayable("not every step evaluates the same layers")
+        self.states.add(evaluation.state)
+        for kept, layer in zip(self.layers, evaluation.layers, strict=True):
+            kept.add(layer)
+
+    def _kept(self, layer: Layer) -> Kept:
+        by_row = layer.output.dim() > 1
+        return Kept(
+            module=layer.module,
+            outputs=Interleaved(self.most) if by_row else None,
+            inputs=Interleaved(self.most) if by_row and layer.input is not None else None,
+        )
 
 
 class Recorder:
@@ -126,27 +189,25 @@ class Recorder:
             yield evaluations
 
     @contextmanager
-    def replaying(self, evaluations: Sequence[Evaluation]) -> Iterator[None]:
+    def replaying(self, record: Record) -> Iterator[None]:
         """Within it the operator is evaluated once, on the rows of all evaluations, those of one example side by side.
 
+        Arguments:
+            record: The evaluations; what the layers gave is taken out of it.
+
         Raises:
-            NotReplayable: The network went another way from step to step, or goes another way now.
+            NotReplayable: The network goes another way now.
         """
-        calls = iter(list(zip(*(evaluation.layers for evaluation in evaluations), strict=False)))
-        if len({len(evaluation.layers) for evaluation in evaluations}) > 1:
-            raise NotReplayable("not every step evaluates the same layers")
 
         def played(forward: Callable[..., Tensor], module: nn.Module, values: Tensor) -> Tensor:
-            layers = next(calls, None)
-            if layers is None or any(layer.module is not module for layer in layers):
+            if not record.layers or record.layers[0].module is not module:
                 raise NotReplayable("not every step evaluates the same layers in the same order")
-            if layers[0].output.dim() < 2:  # one value for the whole batch, such as what a layer makes of the step
-                return forward(values)
-            return self._together(layers, values)
+            kept = record.layers.popleft()
+            return forward(values) if kept.outputs is None else self._together(kept, kept.outputs.together(), values)
 
         with self._forwards(played):
             yield
-        if next(calls, None) is not None:
+        if record.layers:
             raise NotReplayable("a layer is not evaluated when the steps are evaluated together")
 
     @contextmanager
@@ -163,15 +224,12 @@ class Recorder:
                 replace(layer, lambda forward, layer=layer: partial(instead, forward, layer))
             yield replace
 
-    def _together(self, layers: Sequence[Layer], values: Tensor) -> Tensor:
-        if any(layer.output._version != layer.version for layer in layers):
-            raise NotReplayable(f"the output of {type(layers[0].module).__name__} is written to in place")
-        output = interleaved([layer.output for layer in layers])
+    def _together(self, kept: Kept, output: Tensor, values: Tensor) -> Tensor:
+        module = cast(Affine, kept.module)
         if len(output) != len(values):
-            raise NotReplayable(f"{type(layers[0].module).__name__} gives {len(output)} rows for {len(values)}")
-        if self.comparing:
-            require_close("the input of a layer", interleaved([cast(Tensor, layer.input) for layer in layers]), values)
-        module = cast(Affine, layers[0].module)
+            raise NotReplayable(f"{type(module).__name__} gives {len(output)} rows for {len(values)}")
+        if kept.inputs is not None:
+            require_close("the input of a layer", kept.inputs.together(), values)
         return _Recorded.apply(module, output, values, self._weight(module, output.dtype), module.weight, module.bias)
 
     def _weight(self, module: Affine, dtype: torch.dtype) -> Tensor:
@@ -181,17 +239,6 @@ class Recorder:
         if (module, dtype) not in self._weights:
             self._weights[module, dtype] = weight.to(dtype)
         return self._weights[module, dtype]
-
-
-def interleaved(parts: Sequence[Tensor]) -> Tensor:
-    """T tensors [B, ...] as one [B T, ...]: the rows of one example side by side.
-
-    Raises:
-        NotReplayable: Their shapes differ.
-    """
-    if any(part.shape != parts[0].shape for part in parts):
-        raise NotReplayable("states differ in shape from step to step")
-    return torch.stack(list(parts), 1).flatten(0, 1)
 
 
 def require_close(what: str, before: Tensor, now: Tensor) -> None:

@@ -11,8 +11,9 @@ evaluated together and one at a time, and every layer's input and every loss mus
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -20,17 +21,58 @@ from torch import Tensor
 from chainkit.batch import Batch
 from chainkit.build import Model
 from chainkit.distributed import lead
+from chainkit.interleaving import Interleaved, NotReplayable
 from chainkit.modes import frozen_statistics
 from chainkit.objective import LocalObjective, Loss
 from chainkit.random import Source
-from chainkit.replay import Evaluation, NotReplayable, Recorder, interleaved, require_close
-from chainkit.states import State, tensors
+from chainkit.replay import Evaluation, Record, Recorder, require_close
+from chainkit.states import tensors
 from chainkit.transition import Transition
 
-CHUNK_BYTES = 2**24
+CHUNK_BYTES = 21_500_000
 """Largest memory of the states of one chunk of steps and of the layers' outputs at them."""
 
-Step: TypeAlias = tuple[Transition, Evaluation]
+
+class Chunk:
+    """Steps that were drawn without a graph. Of their distributions nothing is kept: the evaluation of all steps gives them again.
+
+    Arguments:
+        most: How many there can be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.steps: list[int] = []
+        self.weights: list[float] = []
+        self.length = 0
+        self.record = Record(most)
+        self.previous: Interleaved | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether no step can be added."""
+        return len(self.steps) >= self.most
+
+    def add(self, transition: Transition, evaluation: Evaluation) -> None:
+        """Adds a step and the evaluation at its state.
+
+        Raises:
+            NotReplayable: It cannot be taken together with the others.
+        """
+        if not isinstance(transition.k, int):
+            raise NotReplayable("every example sits at a step of its own")
+        if transition.log_ratio is not None:
+            raise NotReplayable("steps come with their share of log w, whose gradient is that of one step")
+        if not self.steps:
+            self.length = transition.steps
+            self.previous = None if transition.previous is None else Interleaved(self.most)
+        if (self.previous is None) != (transition.previous is None):
+            raise NotReplayable("the walk has drawn s_{k-1} of some steps only")
+        self.record.add(evaluation)
+        if self.previous is not None:
+            self.previous.add(transition.previous)
+        self.steps.append(transition.k)
+        self.weights.append(transition.weight)
 
 
 class Stacked:
@@ -52,7 +94,7 @@ class Stacked:
         self.chain = model.chain
         self.process = model.process
         self.recorder = Recorder(model.chain.operator, comparing=comparing)
-        self._longest: int | None = None
+        self._sizes: list[int] = []
         self._constants: dict[tuple[object, ...], Tensor] = {}
 
     def losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
@@ -64,20 +106,33 @@ class Stacked:
         """
         walk = self.walk(batch, source)
         with self.recorder.unchanged():
-            while drawn := self.draw(walk):
-                losses = self.together(drawn, batch)
-                weights = self._constant([transition.weight for transition, _ in drawn], losses)
+            for chunk in self.chunks(walk):
+                losses = self.together(chunk, batch)
+                weights = self._constant(chunk.weights, losses)
                 yield Loss(value=(losses.mean(0) * weights).sum())  # no product of vectors: autocast would round it to bfloat16
-                del drawn, losses
+                del chunk, losses
+
+    def chunks(self, walk: Iterator[Transition]) -> Iterator[Chunk]:
+        """The steps of a walk, as many at a time as memory is set aside for.
+
+        Raises:
+            NotReplayable: They cannot be taken together.
+        """
+        for number in count():
+            chunk = self._draw(walk, number)
+            if chunk is None:
+                return
+            yield chunk
+            del chunk
 
     def walk(self, batch: Batch, source: Source) -> Iterator[Transition]:
         """The steps to train on."""
         return self.objective.transitions(self.chain, self.process, batch, source)
 
     @torch.no_grad()
-    def draw(self, walk: Iterator[Transition]) -> list[Step]:
-        """The next steps of a walk, as many as one chunk holds."""
-        drawn: list[Step] = []
+    def _draw(self, walk: Iterator[Transition], number: int) -> Chunk | None:
+        """The next steps of a walk; None at its end."""
+        chunk: Chunk | None = None
         # Running statistics are moved where all steps are evaluated together.
         with self.recorder.recording() as evaluations, frozen_statistics(self.chain.operator):
             for transition in walk:
@@ -85,36 +140,44 @@ class Stacked:
                 if not found:
                     raise NotReplayable("the operator was not evaluated at the state of the step")
                 evaluations.clear()
-                drawn.append((transition, found[-1]))
-                if len(drawn) >= self._limit(found[-1]):
+                chunk = chunk or Chunk(self._size(found[-1], number))
+                chunk.add(transition, found[-1])
+                if chunk.full:
                     break
-        return drawn
+        return chunk
 
-    def _limit(self, evaluation: Evaluation) -> int:
-        """How many steps a chunk holds, the same in all processes: their statistics are those of the same steps."""
-        if self._longest is None:
-            self._longest = lead(lambda: CHUNK_BYTES // max(1, evaluation.bytes))
-        return self._longest
+    def _size(self, evaluation: Evaluation, number: int) -> int:
+        """How many steps a chunk of a walk holds, the same in all processes: their statistics are those of the same steps.
 
-    def together(self, drawn: Sequence[Step], batch: Batch) -> Tensor:
+        Those of a whole walk are about equally many.
+        """
+        if not self._sizes:
+            most, steps = max(1, lead(lambda: CHUNK_BYTES // max(1, evaluation.bytes))), self.chain.steps
+            chunks = math.ceil(steps / most)
+            self._sizes = [steps // chunks + (chunk < steps % chunks) for chunk in range(chunks)]
+        return self._sizes[number % len(self._sizes)]
+
+    def together(self, chunk: Chunk, batch: Batch) -> Tensor:
         """The losses [B, T] of T steps.
+
+        Arguments:
+            chunk: The steps; what the layers gave is taken out of it.
+            batch: The examples.
 
         Raises:
             NotReplayable: They cannot be taken together.
         """
-        transitions = [transition for transition, _ in drawn]
-        steps = [_int_step(transition) for transition in transitions]
-        repeated = batch.repeat(len(steps))
-        state = _interleaved([transition.state for transition in transitions])
+        steps = chunk.steps
+        repeated, state = batch.repeat(len(steps)), chunk.record.states.together()
         like = tensors(state)[0]
         k = self._constant(steps, like, torch.int64, batch.rows)
-        with self.recorder.replaying([evaluation for _, evaluation in drawn]):
+        with self.recorder.replaying(chunk.record):
             kernel = self.chain.operator(state, k, repeated.condition)
         stack = Transition(
             k=k,
-            steps=transitions[0].steps,
+            steps=chunk.length,
             state=state,
-            previous=None if transitions[0].previous is None else _interleaved([transition.previous for transition in transitions]),
+            previous=None if chunk.previous is None else chunk.previous.together(),
             origin=repeated.origin,
             condition=repeated.condition,
             reverse=kernel.at(self._temperatures(steps, batch.rows, like)),
@@ -161,13 +224,14 @@ def _why_not_together(model: Model, batch: Batch, source: Source) -> str | None:
     try:
         stacked = Stacked(model, comparing=True)
         with frozen_statistics(model):
-            walk = stacked.walk(batch, source)
-            if len(drawn := stacked.draw(walk)) < 2:
-                return "a walk has one step, or a step fills the memory for many"
-            while drawn:
-                for column, (transition, _) in zip(stacked.together(drawn, batch).T, drawn, strict=True):
-                    require_close("the loss", stacked.objective.loss(transition), column)
-                drawn = stacked.draw(walk)
+            alone: list[Tensor] = []
+            walk = _noting(alone, stacked.objective, stacked.walk(batch, source))
+            for number, chunk in enumerate(stacked.chunks(walk)):
+                if number == 0 and len(chunk.steps) < 2:
+                    return "a walk has one step, or a step fills the memory for many"
+                for before, column in zip(alone, stacked.together(chunk, batch).T, strict=True):
+                    require_close("the loss", before, column)
+                alone.clear()
     except NotReplayable as reason:
         return str(reason)
     except Exception as error:  # whatever it is, it is raised again one step at a time, if it is the model's
@@ -175,18 +239,8 @@ def _why_not_together(model: Model, batch: Batch, source: Source) -> str | None:
     return None
 
 
-def _int_step(transition: Transition) -> int:
-    if not isinstance(transition.k, int):
-        raise NotReplayable("every example sits at a step of its own")
-    if transition.log_ratio is not None:
-        raise NotReplayable("steps come with their share of log w, whose gradient is that of one step")
-    return transition.k
-
-
-def _interleaved(states: Sequence[State]) -> State:
-    """States of T steps as one, the rows of one example side by side."""
-    if isinstance(states[0], Tensor):
-        return interleaved(states)
-    if len({len(state) for state in states}) > 1:
-        raise NotReplayable("states differ in shape from step to step")
-    return tuple(_interleaved(parts) for parts in zip(*states, strict=True))
+def _noting(losses: list[Tensor], objective: LocalObjective, walk: Iterator[Transition]) -> Iterator[Transition]:
+    """A walk whose losses, one step at a time, are added to a list."""
+    for transition in walk:
+        losses.append(objective.loss(transition))
+        yield transition

@@ -25,6 +25,7 @@ from chainkit.diagnosis import Watch, broken_parameter, explained, replay
 from chainkit.distributed import current, lead, shared
 from chainkit.errors import CheckpointError, NonFiniteError, PluginError, RecipeError
 from chainkit.graphs import Graphed, graphed
+from chainkit.interleaving import NotReplayable
 from chainkit.interrupt import deferring
 from chainkit.modes import matmul_precision
 from chainkit.objective import Loss
@@ -32,15 +33,14 @@ from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.progress import Progress
 from chainkit.random import Source, seeded
 from chainkit.recipe.schema import TrainTable
-from chainkit.replay import NotReplayable
 from chainkit.sharing import sum_metrics
 from chainkit.snapshot import Snapshot
 from chainkit.stacking import Stacked, why_not_stacked
 
 Follow: TypeAlias = Callable[[Descent, Batch, Source], None]
 
-FLUSH_EVERY = 50
-"""Updates from one :meth:`Optimisers.flush` to the next."""
+LOOK_AFTER_EVERY = 50
+"""Updates from one look at all parameters and moments to the next."""
 
 
 class Trainer:
@@ -122,13 +122,14 @@ class Trainer:
         order = torch.randperm(size, generator=seeded("cpu", self.seed, "order", self.progress.epoch))
         batches = order.split(self.settings.batch_size)[: self.batches_per_epoch]
         while self.progress.position < len(batches) and not self.done:
+            if self.progress.update % LOOK_AFTER_EVERY == 0:
+                self._require_finite()
+                self.optimisers.flush()
             chosen = batches[self.progress.position : self.progress.position + self.settings.accumulate]
             with matmul_precision(self.settings.matmul), deferring(True):
                 descent = self._update(chosen)
             self.progress.position += len(chosen)
             self.progress.update += 1
-            if self.progress.update % FLUSH_EVERY == 0:
-                self.optimisers.flush()
             self.progress.note(descent.total, descent.metrics)
             yield descent.total
         if self.progress.position >= len(batches):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from chainkit.capabilities import Factorial, HasMean, Mixable, Reparametrised
 from chainkit.random import Source, chance, normal
+from chainkit.states import per_row
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -38,7 +39,8 @@ class Gaussian(Mixable, Reparametrised, HasMean):
 
     def sample(self, source: Source = None) -> Tensor:
         mean = self._mean.detach()
-        return normal(mean, source).mul_(self.variance.detach().sqrt()).add_(mean)
+        noise = normal(mean, source)
+        return torch.addcmul(mean, noise, self.variance.detach().sqrt(), out=noise)
 
     def mixed(self, other: Factorial, rate: float, source: Source = None) -> Gaussian | None:
         if not isinstance(other, Gaussian):
@@ -47,37 +49,48 @@ class Gaussian(Mixable, Reparametrised, HasMean):
         return Gaussian(torch.where(where, other.mean, self._mean), torch.where(where, other.variance, self.variance))
 
     def log_prob_elementwise(self, value: Tensor) -> Tensor:
-        return _GaussianLogDensity.apply(value, self._mean, self.variance)
+        return _GaussianLogDensity.apply(value, self._mean, self.variance, False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.log_prob_elementwise(value).flatten(1).sum(1)
+        return _GaussianLogDensity.apply(value, self._mean, self.variance, True)
 
 
 class _GaussianLogDensity(torch.autograd.Function):
-    r"""The log density of every element, whose gradient is taken in closed form.
+    r"""The log density of every element, or summed over the elements of a row; its gradient is taken in closed form.
 
     .. math:: z = \frac{s - \mu}{v}, \qquad \frac{\partial \log N}{\partial \mu} = -\frac{\partial \log N}{\partial s} = z, \qquad
         \frac{\partial \log N}{\partial v} = \frac{z^2 - 1 / v}{2}
 
-    The rules of the single operations pass over memory twice as often.
+    The rules of the single operations pass over memory more than twice as often.
     """
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, mean: Tensor, variance: Tensor, summed: bool) -> Tensor:
         difference = value - mean
         scaled = difference / variance
         ctx.save_for_backward(value, mean, variance, scaled)
-        return torch.addcmul(variance.log(), difference, scaled).add_(LOG_2PI).mul_(-0.5)
+        doubled = torch.addcmul(variance.log(), difference, scaled)
+        if not summed:
+            return doubled.add_(LOG_2PI).mul_(-0.5)
+        elements = doubled.flatten(1)
+        return elements.sum(1).add_(elements.shape[1] * LOG_2PI).mul_(-0.5)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         value, mean, variance, scaled = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again: z as a function of what it comes from
             scaled = (value - mean) / variance
-        of_value, of_mean, of_variance = ctx.needs_input_grad
+        if gradient.dim() < scaled.dim():
+            gradient = per_row(gradient, scaled)
+        of_value, of_mean, of_variance, _ = ctx.needs_input_grad
         through = scaled * gradient if of_value or of_mean else None
         return (
             -through.sum_to_size(value.shape) if through is not None and of_value else None,
             through.sum_to_size(mean.shape) if through is not None and of_mean else None,
-            (scaled.square().sub_(variance.reciprocal()).mul_(gradient).mul_(0.5)).sum_to_size(variance.shape) if of_variance else None,
+            _of_variance(scaled, variance, gradient).sum_to_size(variance.shape) if of_variance else None,
+            None,
         )
+
+
+def _of_variance(scaled: Tensor, variance: Tensor, gradient: Tensor) -> Tensor:
+    return torch.addcmul(variance.reciprocal(), scaled, scaled, value=-1).mul_(gradient * -0.5)

@@ -49,6 +49,7 @@ class InfusionGaussian(TransitionOperator):
         self.link = link(mean)
         self.variance_scale = variance_scale
         self.variance_floor = variance_floor
+        self._floor = torch.tensor(variance_floor, dtype=torch.float64)
         self.output_variance = output_variance
 
     def forward(self, state: Tensor, k: int | Tensor, condition: Any = None) -> GaussianKernel:
@@ -66,7 +67,7 @@ class InfusionGaussian(TransitionOperator):
         self.network.bias_heads([self.link.bias(mean), logit(share)])
 
     def _variance(self, head: Tensor) -> Tensor:
-        return self.variance_scale * head.sigmoid() + self.variance_floor
+        return torch.add(self._floor, head.sigmoid(), alpha=self.variance_scale)  # one pass over memory
 
     def _at_output(self, variance: Tensor, k: int | Tensor) -> Tensor:
         if self.output_variance is None:

@@ -32,14 +32,15 @@ def test_gaussian_density_is_that_of_torch(value, mean, variance):
 
 
 @pytest.mark.parametrize("shapes", [((2, 3), (2, 3), (2, 3)), ((2, 3), (2, 1), (3,)), ((1, 3), (2, 3), ()), ((2, 3), (2, 3), (4, 1, 1))])
-def test_first_and_second_derivatives_of_the_gaussian_density(shapes):
+@pytest.mark.parametrize("density", ["log_prob_elementwise", "log_prob"])
+def test_first_and_second_derivatives_of_the_gaussian_density(shapes, density):
     source = seeded("cpu", 5)
     parameters = [torch.rand(shape, generator=source, dtype=torch.float64) + 0.5 for shape in shapes]
     for parameter in parameters:
         parameter.requires_grad_()
 
     def log_density(value, mean, variance):
-        return Gaussian(mean, variance).log_prob_elementwise(value)
+        return getattr(Gaussian(mean, variance), density)(value)
 
     assert torch.autograd.gradcheck(log_density, parameters)
     assert torch.autograd.gradgradcheck(log_density, parameters)
@@ -49,6 +50,14 @@ def test_first_and_second_derivatives_of_the_gaussian_density(shapes):
         parts = [parameter.detach() for parameter in parameters]
         parts[alone].requires_grad_()
         assert torch.autograd.gradcheck(log_density, parts)
+
+
+def test_gaussian_density_of_a_row_is_the_sum_over_its_elements():
+    source = seeded("cpu", 6)
+    value, mean, variance = (torch.rand(4, 2, 3, generator=source, dtype=torch.float64) + 0.1 for _ in range(3))
+    for v in (variance, variance[:1], variance.mean()):
+        law = Gaussian(mean, v)
+        torch.testing.assert_close(law.log_prob(value), law.log_prob_elementwise(value).sum((1, 2)), rtol=1e-12, atol=1e-12)
 
 
 @given(value=st.sampled_from([0.0, 1.0]), logit=st.floats(-80, 80))

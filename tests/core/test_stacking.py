@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from chainkit import Batch, Chain, LocalObjective, Network, stacking
 from chainkit.build import Model
+from chainkit.interleaving import Interleaved, NotReplayable
 from chainkit.kernel import GaussianKernel
 from chainkit.operator import TransitionOperator
 from chainkit.random import seeded
-from chainkit.replay import NotReplayable, Recorder
+from chainkit.replay import Record, Recorder
 from chainkit.stacking import Stacked, why_not_stacked
 from chainkit_infusion import Denoising, IncreasingRate, InfusionGaussian, InfusionProcess
 from chainkit_networks import MLP, EncoderDecoder
@@ -198,9 +199,9 @@ def test_a_network_that_differs_only_in_a_later_chunk_is_found_out(monkeypatch):
     model = walkback(Branching(nn.Linear(8, 8)), (7,)).train()
     examples = batch((7,), 8)
     first = Stacked(model)
-    drawn = first.draw(first.walk(examples, seeded("cpu", 3)))
-    assert 2 <= len(drawn) < STEPS
-    first.together(drawn, examples)
+    chunk = next(first.chunks(first.walk(examples, seeded("cpu", 3))))
+    assert 2 <= len(chunk.steps) < STEPS
+    first.together(chunk, examples)
     assert "same layers" in why_not_stacked(model, examples, seeded("cpu", 3))
 
 
@@ -280,7 +281,8 @@ def test_chunks_are_bounded_by_their_states_too(monkeypatch):
     assert other == pytest.approx(loss, rel=1e-12)
     torch.testing.assert_close(together, slopes, rtol=1e-9, atol=1e-11)
     stacked = Stacked(model)
-    assert len(stacked.draw(stacked.walk(batch((7,)), seeded("cpu", 3)))) == 2
+    chunks = stacked.chunks(stacked.walk(batch((7,)), seeded("cpu", 3)))
+    assert max(len(chunk.steps) for chunk in chunks) == 2
 
 
 def test_a_process_may_name_the_arguments_of_the_operator():
@@ -338,6 +340,13 @@ def test_layers_are_themselves_again_after_an_error():
     assert all("forward" not in vars(module) for module in network.modules())
 
 
+def record_of(evaluations):
+    record = Record(len(evaluations))
+    for evaluation in evaluations:
+        record.add(evaluation)
+    return record
+
+
 def test_a_weight_in_the_type_of_the_outputs_is_that_of_the_update():
     """In bfloat16 it is made once an update; the weights of the next update are others."""
     net = MLP((7,), heads=2, hidden=[8])
@@ -348,7 +357,7 @@ def test_a_weight_in_the_type_of_the_outputs_is_that_of_the_update():
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad(), recorder.recording() as evaluations:
                 net(states, 1)
-            with recorder.replaying(evaluations):
+            with recorder.replaying(record_of(evaluations)):
                 loss = sum(head.float().sum() for head in net(states, 1))
         return torch.autograd.grad(loss, net.first.affine.weight)[0]
 
@@ -368,7 +377,7 @@ def test_what_was_recorded_at_other_states_is_refused():
     with torch.no_grad(), recorder.recording() as evaluations:
         for _ in range(2):
             net(torch.rand(3, 7).double(), 1)
-    with pytest.raises(NotReplayable, match="depends on what else"), recorder.replaying(evaluations):
+    with pytest.raises(NotReplayable, match="depends on what else"), recorder.replaying(record_of(evaluations)):
         net(torch.rand(6, 7).double(), 1)
 
 
@@ -390,3 +399,32 @@ def test_steps_that_weigh_differently_in_every_walk_fill_no_memory():
     for number in range(20 * STEPS):
         descended(model, stacked.losses(batch((7,)), seeded("cpu", number)))
     assert len(stacked._constants) <= 4 * STEPS + 1
+
+
+@pytest.mark.parametrize("most", [3, 5], ids=["full", "not full"])
+def test_states_of_several_tensors_are_brought_together_by_example(most):
+    torch.manual_seed(0)
+    steps = [(torch.rand(4, 2), (torch.rand(4, 3, 2), torch.rand(4).bfloat16())) for _ in range(3)]
+    interleaved = Interleaved(most)
+    for state in steps:
+        interleaved.add(state)
+    (a, (b, c)) = interleaved.together()
+    assert torch.equal(a, torch.stack([state[0] for state in steps], 1).view(12, 2))
+    assert torch.equal(b, torch.stack([state[1][0] for state in steps], 1).view(12, 3, 2))
+    assert torch.equal(c, torch.stack([state[1][1] for state in steps], 1).view(12))
+
+
+def test_states_of_another_shape_cannot_be_brought_together():
+    interleaved = Interleaved(2)
+    interleaved.add((torch.rand(4, 3), torch.rand(4)))
+    with pytest.raises(NotReplayable, match="differ in shape"):
+        interleaved.add((torch.rand(4, 2), torch.rand(4)))
+
+
+def test_what_was_brought_together_is_a_copy():
+    """A process may go on working on a state in place."""
+    state, interleaved = torch.zeros(2, 1), Interleaved(2)
+    for _ in range(2):
+        interleaved.add(state)
+        state.add_(1)
+    assert interleaved.together().flatten().tolist() == [0, 1, 0, 1]

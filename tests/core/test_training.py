@@ -18,7 +18,7 @@ from chainkit.bundle import read_bundle, write_bundle
 from chainkit.errors import CheckpointError, Interrupted, NonFiniteError, PluginError, RecipeError
 from chainkit.interrupt import handling_signals, poll
 from chainkit.objective import LocalObjective, Loss, Objective, PathBound
-from chainkit.training import FLUSH_EVERY, Trainer, load_tensors, module_tensors
+from chainkit.training import LOOK_AFTER_EVERY, Trainer, load_tensors, module_tensors
 
 
 def advance(trainer: Trainer, updates: int) -> list[float]:
@@ -488,15 +488,29 @@ def test_local_training_improves_the_likelihood(affine_model, make_trainer, poin
 
 
 def test_optimisers_are_flushed_every_so_many_updates(affine_model, make_trainer, points):
-    trainer = make_trainer(affine_model(), points(), batch_size=16, epochs=FLUSH_EVERY)
+    trainer = make_trainer(affine_model(), points(), batch_size=16, epochs=2 * LOOK_AFTER_EVERY)
     advance(trainer, 1)
     [optimizer] = trainer.optimisers.optimizers.values()
     entries = next(iter(optimizer.state.values()))
     entries["seen"] = torch.full((3,), 1e-42)
-    advance(trainer, FLUSH_EVERY - 2)
+    advance(trainer, LOOK_AFTER_EVERY - 1)
     assert (entries["seen"] > 0).all()
     advance(trainer, 1)
     assert (entries["seen"] == 0).all()
+
+
+def test_a_parameter_that_no_loss_reaches_is_found_before_long(affine_model, make_trainer, points):
+    model = affine_model()
+    model.chain.operator.unused = torch.nn.Parameter(torch.zeros(3))
+    trainer = make_trainer(model, points(), batch_size=16, epochs=2 * LOOK_AFTER_EVERY)
+    advance(trainer, 1)
+    with torch.no_grad():
+        model.chain.operator.unused[1] = float("nan")
+    with pytest.raises(NonFiniteError, match="a parameter of model is not finite at update"):
+        trainer.state()
+    with pytest.raises(NonFiniteError, match=f"a parameter of model is not finite at update {LOOK_AFTER_EVERY} ") as caught:
+        advance(trainer, LOOK_AFTER_EVERY)
+    assert caught.value.report["finding"]["component"] == "chain.operator.unused"
 
 
 class Noting(Squares):
