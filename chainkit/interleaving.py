@@ -6,6 +6,8 @@ afterwards reads each from memory once more.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from chainkit.states import State, map_state, tensors
 
 
@@ -23,7 +25,8 @@ class Interleaved:
     def __init__(self, most: int) -> None:
         self.most = most
         self.length = 0
-        self._places: State = None
+        self._together: State = None
+        self._places: list[tuple[Tensor, ...]] = []
 
     def add(self, state: State) -> None:
         """Copies the state of the next step.
@@ -32,14 +35,20 @@ class Interleaved:
             NotReplayable: It differs in shape from those before.
         """
         if self.length == 0:
-            self._places = map_state(lambda values: values.new_empty(len(values), self.most, *values.shape[1:]), state)
-        places = [place.select(1, self.length) for place in tensors(self._places)]
-        if [place.shape for place in places] != [values.shape for values in tensors(state)]:
-            raise NotReplayable("states differ in shape from step to step")
-        for place, values in zip(places, tensors(state), strict=True):
+            self._together = map_state(lambda values: values.new_empty(len(values), self.most, *values.shape[1:]), state)
+            self._places = [values.unbind(1) for values in tensors(self._together)]
+        given = tensors(state)
+        if len(given) != len(self._places):
+            raise NotReplayable("states differ in their parts from step to step")
+        for places, values in zip(self._places, given, strict=True):
+            place = places[self.length]
+            if place.shape != values.shape:
+                raise NotReplayable("states differ in shape from step to step")
             place.copy_(values)
         self.length += 1
 
     def together(self) -> State:
         """All of them; not copied if there are ``most``."""
-        return map_state(lambda place: place.narrow(1, 0, self.length).flatten(0, 1), self._places)
+        if self.length == self.most:
+            return map_state(lambda values: values.flatten(0, 1), self._together)
+        return map_state(lambda values: values[:, : self.length].flatten(0, 1), self._together)

@@ -19,20 +19,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import attrs
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from chainkit.affine import Affine, RecordedAffine, is_affine
 from chainkit.interleaving import Interleaved, NotReplayable
 from chainkit.states import State, tensors
 from chainkit.statistics import RunningStatistics
 
-Affine: TypeAlias = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
-
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3, torch.bfloat16: 2e-2}
 """Largest difference between two evaluations at the same states, relative to the largest value, by type."""
 
@@ -147,10 +144,10 @@ class Recorder:
     def __init__(self, operator: nn.Module, *, comparing: bool = False) -> None:
         self.operator = operator
         self.comparing = comparing
-        self.layers = [module for module in operator.modules() if _known(module)]
+        self.layers = [cast(Affine, module) for module in operator.modules() if is_affine(module)]
         self._weights: dict[tuple[nn.Module, torch.dtype], Tensor] | None = None
         for module in operator.modules():
-            if not (_known(module) or isinstance(module, (nn.Embedding, RunningStatistics))):
+            if not (is_affine(module) or isinstance(module, (nn.Embedding, RunningStatistics))):
                 for name, parameter in module.named_parameters(recurse=False):
                     if parameter.dim() > 1:
                         raise NotReplayable(f"{type(module).__name__}.{name} may take part in a product of its own")
@@ -184,7 +181,7 @@ class Recorder:
             evaluations[-1].layers.append(Layer(module, output, output._version, values if self.comparing else None))
             return output
 
-        with self._forwards(kept) as replaced:
+        with self._narrow(), self._forwards(kept) as replaced:
             replaced(self.operator, lambda forward: partial(opened, forward))
             yield evaluations
 
@@ -224,13 +221,24 @@ class Recorder:
                 replace(layer, lambda forward, layer=layer: partial(instead, forward, layer))
             yield replace
 
+    @contextmanager
+    def _narrow(self) -> Iterator[None]:
+        """Within it layers see their weights as :meth:`_weight` brings them to autocast's type, which would make a copy of its own."""
+        with ExitStack() as stack:
+            for layer in self.layers:
+                kind = layer.weight.device.type
+                if torch.is_autocast_enabled(kind) and layer.weight.dtype == torch.float32:
+                    vars(layer)["weight"] = self._weight(layer, torch.get_autocast_dtype(kind))
+                    stack.callback(vars(layer).pop, "weight")
+            yield
+
     def _together(self, kept: Kept, output: Tensor, values: Tensor) -> Tensor:
         module = cast(Affine, kept.module)
         if len(output) != len(values):
             raise NotReplayable(f"{type(module).__name__} gives {len(output)} rows for {len(values)}")
         if kept.inputs is not None:
             require_close("the input of a layer", kept.inputs.together(), values)
-        return _Recorded.apply(module, output, values, self._weight(module, output.dtype), module.weight, module.bias)
+        return RecordedAffine.apply(module, output, values, self._weight(module, output.dtype), module.weight, module.bias)
 
     def _weight(self, module: Affine, dtype: torch.dtype) -> Tensor:
         weight = module.weight.detach()
@@ -252,66 +260,8 @@ def require_close(what: str, before: Tensor, now: Tensor) -> None:
         raise NotReplayable(f"{what} depends on what else is evaluated with it, or is random")
 
 
-def _known(module: nn.Module) -> bool:
-    if type(module) is nn.Linear:
-        return True
-    return type(module) in CONVOLUTIONS and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-
-
 def _put_back(module: nn.Module, before: Any) -> None:
     if before is None:
         del vars(module)["forward"]
     else:
         vars(module)["forward"] = before
-
-
-class _Recorded(torch.autograd.Function):
-    """An affine layer whose output is known; its gradients are computed as ever, in the type of the output."""
-
-    @staticmethod
-    def forward(ctx: Any, module: Affine, output: Tensor, values: Tensor, cast: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.module, ctx.type, ctx.weight_type, ctx.has_bias = module, values.dtype, weight.dtype, bias is not None
-        ctx.save_for_backward(values.to(output.dtype), cast)
-        return output
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        values, weight = ctx.saved_tensors
-        backward = _linear if isinstance(ctx.module, nn.Linear) else _convolution
-        wanted = [ctx.needs_input_grad[2], ctx.needs_input_grad[4], ctx.has_bias and ctx.needs_input_grad[5]]
-        of_values, of_weight, of_bias = backward(ctx.module, gradient, values, weight, wanted)
-        return (
-            None,
-            None,
-            None if of_values is None else of_values.to(ctx.type),
-            None,
-            None if of_weight is None else of_weight.to(ctx.weight_type),
-            None if of_bias is None else of_bias.to(ctx.weight_type),
-        )
-
-
-def _linear(module: Affine, gradient: Tensor, values: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor | None, ...]:
-    rows = gradient.flatten(0, -2)
-    return (
-        gradient @ weight if wanted[0] else None,
-        rows.T @ values.flatten(0, -2) if wanted[1] else None,
-        rows.sum(0) if wanted[2] else None,
-    )
-
-
-def _convolution(module: Any, gradient: Tensor, values: Tensor, weight: Tensor, wanted: list[bool]) -> tuple[Tensor | None, ...]:
-    transposed = not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-    return torch.ops.aten.convolution_backward(
-        gradient,
-        values,
-        weight,
-        [module.out_channels],
-        module.stride,
-        module.padding,
-        module.dilation,
-        transposed,
-        module.output_padding,
-        module.groups,
-        wanted,
-    )

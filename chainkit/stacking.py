@@ -154,7 +154,7 @@ class Stacked:
         if not self._sizes:
             most, steps = max(1, lead(lambda: CHUNK_BYTES // max(1, evaluation.bytes))), self.chain.steps
             chunks = math.ceil(steps / most)
-            self._sizes = [steps // chunks + (chunk < steps % chunks) for chunk in range(chunks)]
+            self._sizes = [(steps + chunk) // chunks for chunk in range(chunks)]
         return self._sizes[number % len(self._sizes)]
 
     def together(self, chunk: Chunk, batch: Batch) -> Tensor:
@@ -194,11 +194,17 @@ class Stacked:
 
     def _constant(self, values: Sequence[float], like: Tensor, dtype: torch.dtype | None = None, rows: int = 1) -> Tensor:
         """Numbers on a device, for each of so many rows; sent there once, since a device that must be waited for cannot be graphed."""
+
+        def made() -> Tensor:
+            return torch.tensor(values, dtype=dtype or like.dtype, device=like.device).repeat(rows)
+
+        if like.device.type == "cpu":  # kept ones would lie between the large blocks of memory, and hold them apart
+            return made()
         key = (tuple(values), like.device, dtype or like.dtype, rows)
         if key not in self._constants:
             if len(self._constants) > 4 * self.chain.steps:  # more than a walk needs: they differ from walk to walk
                 self._constants.clear()
-            self._constants[key] = torch.tensor(values, dtype=dtype or like.dtype, device=like.device).repeat(rows)
+            self._constants[key] = made()
         return self._constants[key]
 
 
@@ -226,12 +232,14 @@ def _why_not_together(model: Model, batch: Batch, source: Source) -> str | None:
         with frozen_statistics(model):
             alone: list[Tensor] = []
             walk = _noting(alone, stacked.objective, stacked.walk(batch, source))
-            for number, chunk in enumerate(stacked.chunks(walk)):
-                if number == 0 and len(chunk.steps) < 2:
-                    return "a walk has one step, or a step fills the memory for many"
+            longest = 0
+            for chunk in stacked.chunks(walk):
                 for before, column in zip(alone, stacked.together(chunk, batch).T, strict=True):
                     require_close("the loss", before, column)
                 alone.clear()
+                longest = max(longest, len(chunk.steps))
+            if longest < 2:
+                return "a walk has one step, or a step fills the memory for many"
     except NotReplayable as reason:
         return str(reason)
     except Exception as error:  # whatever it is, it is raised again one step at a time, if it is the model's

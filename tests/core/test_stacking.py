@@ -199,9 +199,11 @@ def test_a_network_that_differs_only_in_a_later_chunk_is_found_out(monkeypatch):
     model = walkback(Branching(nn.Linear(8, 8)), (7,)).train()
     examples = batch((7,), 8)
     first = Stacked(model)
-    chunk = next(first.chunks(first.walk(examples, seeded("cpu", 3))))
-    assert 2 <= len(chunk.steps) < STEPS
-    first.together(chunk, examples)
+    chunks = first.chunks(first.walk(examples, seeded("cpu", 3)))
+    for steps in ([1], [2, 3]):
+        chunk = next(chunks)
+        assert chunk.steps == steps
+        first.together(chunk, examples)
     assert "same layers" in why_not_stacked(model, examples, seeded("cpu", 3))
 
 
@@ -381,24 +383,21 @@ def test_what_was_recorded_at_other_states_is_refused():
         net(torch.rand(6, 7).double(), 1)
 
 
-def test_steps_that_weigh_differently_in_every_walk_fill_no_memory():
-    """A process of a stranger."""
-
-    class Drifting(InfusionProcess):
-        walks = 0
-
-        def walk(self, chain, examples, **settings):
-            self.walks += 1
-            for transition in super().walk(chain, examples, **settings):
-                yield attrs.evolve(transition, weight=1.0 + self.walks)
-
-    torch.manual_seed(0)
-    model = infusion(MLP((7,), heads=2, hidden=[8]), (7,))
-    model.process = Drifting(IncreasingRate(0.1, 0.1))
-    stacked = Stacked(model)
+def test_numbers_that_differ_from_walk_to_walk_fill_no_memory_of_a_device():
+    """Such as the weights of a stranger's steps."""
+    stacked, like = Stacked(infusion(MLP((7,), heads=2, hidden=[8]), (7,))), torch.empty(1, device="meta")
+    kept = stacked._constant([1.0, 2.0], like)
+    assert stacked._constant([1.0, 2.0], like) is kept
     for number in range(20 * STEPS):
-        descended(model, stacked.losses(batch((7,)), seeded("cpu", number)))
+        stacked._constant([1.0, number], like)
     assert len(stacked._constants) <= 4 * STEPS + 1
+
+
+def test_layers_see_their_own_weights_again_after_a_walk_in_bfloat16():
+    net = MLP((7,), heads=2, hidden=[8])
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad(), Recorder(net).recording():
+        assert net.first.affine.weight.dtype == torch.bfloat16
+    assert net.first.affine.weight is dict(net.named_parameters())["first.affine.weight"]
 
 
 @pytest.mark.parametrize("most", [3, 5], ids=["full", "not full"])
