@@ -52,6 +52,8 @@ class Gaussian(Mixable, Reparametrised, HasMean):
         return _GaussianLogDensity.apply(value, self._mean, self.variance, False)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        if type(self).log_prob_elementwise is not Gaussian.log_prob_elementwise:  # the elements of a derived class
+            return self.log_prob_elementwise(value).flatten(1).sum(1)
         return _GaussianLogDensity.apply(value, self._mean, self.variance, True)
 
 

@@ -41,7 +41,7 @@ importance estimate for the number of walks. The exponent p of time ~ n^p, by le
 optimiser; the products grow with the square of the width between the hidden layers, and with the width itself
 at either end. Memory is the peak of the whole process, of which Python, torch and the data take a fixed part. Against
 the length it grows only by the parameters of batch normalisation of each step and their moments, since steps are
-taken in chunks of 16 MB; against the walks only until a block of walks is full.
+taken in chunks of at most 21.5 MB; against the walks only until a block of walks is full.
 
 """
 
