@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: by kind of operation, with chainkit's own work before and after its steps were taken together.
+"""Where the time goes, by kind of operation: of training steps, before and after their steps were taken together, and of sampling.
 
 Measured by torch's profiler, which slows what it watches: shares tell, not sums.
 """
@@ -7,14 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import attrs
 import infusion
+import sampling
+import walkback
 from measure import Row
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 from training import made, stepping
 from yardsticks.infusion import UserLoop
+from yardsticks.infusion_bare import BareLoop
 
-FULL, TINY = infusion.FULL, infusion.TINY
+
+@attrs.frozen(kw_only=True)
+class Size:
+    """How large the benchmark is.
+
+    Arguments:
+        infusion: Size of the infusion chain.
+        walkback: Size of the walkback chain.
+        samples: Samples.
+        steps: Steps of sampling.
+    """
+
+    infusion: infusion.Size = infusion.FULL
+    walkback: walkback.Size = walkback.FULL
+    samples: int = 256
+    steps: int = 30
+
+
+FULL = Size()
+TINY = Size(infusion=infusion.TINY, walkback=walkback.TINY, samples=4, steps=4)
+NARROW = ['train.precision="bfloat16"']
 CALLS = 3
 """Steps under the profiler in one round."""
 
@@ -55,18 +79,38 @@ def milliseconds(work: Callable[[], object], calls: int) -> dict[str, float]:
     return spent
 
 
-def rows(repeats: int, size: infusion.Size = FULL) -> Iterator[Row]:
-    """The rows of this family: the share of each kind in the user's loop, in chainkit step by step, and in its steps together.
+def contenders(size: Size) -> dict[str, Callable[[], object]]:
+    """What is watched, by name.
+
+    Arguments:
+        size: How large it is.
+    """
+    recipe = infusion.recipe(size.infusion)
+    together, single = made(recipe), made(recipe)
+    single.trainer.progress.stacked = False
+    net, batch = infusion.copied(together), infusion.dequantised(together, size.infusion.batch)
+    user = UserLoop(net, **infusion.loop_arguments(together))
+    bare = BareLoop(net, **infusion.loop_arguments(together), rows=size.infusion.batch)
+    return {
+        "user": lambda: user.update(batch()),
+        "bare": lambda: bare.update(batch()),
+        "one at a time": stepping(single),
+        "together": stepping(together),
+        "bfloat16": stepping(made(recipe, NARROW)),
+        "step": stepping(made(walkback.recipe(size.walkback, "step"), NARROW)),
+        "sampling": sampling.drawing(together, size.samples, size.steps, False),
+        "sampling bfloat16": sampling.drawing(together, size.samples, size.steps, True),
+    }
+
+
+def rows(repeats: int, size: Size = FULL) -> Iterator[Row]:
+    """The rows of this family: the share of each kind in every contender.
 
     Arguments:
         repeats: Rounds, each of a few steps.
         size: How large the benchmark is.
     """
-    together, single = made(infusion.recipe(size)), made(infusion.recipe(size))
-    single.trainer.progress.stacked = False
-    user, batch = UserLoop(infusion.copied(together), **infusion.loop_arguments(together)), infusion.dequantised(together, size.batch)
-    works = {"user": lambda: user.update(batch()), "one at a time": stepping(single), "together": stepping(together)}
-    found = {name: milliseconds(work, repeats * CALLS) for name, work in works.items()}
+    found = {name: milliseconds(work, repeats * CALLS) for name, work in contenders(size).items()}
     for part in found["user"]:
         shares = {f"{name}, %": 100 * spent[part] / sum(spent.values()) for name, spent in found.items()}
         times = {f"{name}, ms": spent[part] for name, spent in found.items()}
