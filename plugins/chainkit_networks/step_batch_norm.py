@@ -83,16 +83,9 @@ class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
         weight, bias = self.weight[row], self.bias[row]
         if not self.training:
             return functional.batch_norm(values, self.running_mean[row], self.running_var[row], weight, bias, eps=self.eps)
-        count = values.numel() // self.features
-        if count < 2:
+        if values.numel() < 2 * self.features:
             raise _too_few(k)
-        if not self.track_running_stats:
-            return functional.batch_norm(values, None, None, weight, bias, training=True, eps=self.eps)
-        mean, variance = torch.zeros_like(self.running_mean[row]), torch.zeros_like(self.running_var[row])
-        normalised = functional.batch_norm(values, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
-        # Not in place: autograd keeps the variance that it was given.
-        self._track(row, mean, variance * ((count - 1) / count))
-        return normalised
+        return self._normalised(values, weight, bias, row)
 
     def _side_by_side(self, values: Tensor, cycle: Tensor) -> Tensor:
         """The steps of each example as further features: one call for all of them."""
@@ -100,11 +93,15 @@ class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
         together = values.reshape(-1, steps * self.features, *values.shape[2:])
         if together.numel() < 2 * steps * self.features:
             raise _too_few(int(cycle[0]))
-        weight, bias = self.weight[rows].flatten(), self.bias[rows].flatten()
-        normalised, mean, scale = torch.native_batch_norm(together, weight, bias, None, None, True, 0.0, self.eps)
+        return self._normalised(together, self.weight[rows].flatten(), self.bias[rows].flatten(), rows).view_as(values)
+
+    def _normalised(self, values: Tensor, weight: Tensor, bias: Tensor, rows: int | Tensor) -> Tensor:
+        """Values normalised by their own statistics, by which the running ones of their steps are moved."""
+        normalised, mean, scale = torch.native_batch_norm(values, weight, bias, None, None, True, 0.0, self.eps)
         if self.track_running_stats:
-            self._track(rows, mean.view(steps, -1), (scale**-2 - self.eps).clamp_min(0).view(steps, -1))
-        return normalised.view_as(values)
+            moved = self.running_mean[rows].shape
+            self._track(rows, mean.view(moved), (scale**-2 - self.eps).clamp_min(0).view(moved))
+        return normalised
 
     def _together(self, values: Tensor, k: int | Tensor) -> Tensor:
         """Training with the rows of all processes, each step's apart."""
