@@ -7,7 +7,7 @@ each summed over rows, and for convolutions over places.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,16 +29,23 @@ def is_affine(module: nn.Module) -> bool:
     return type(module) in CONVOLUTIONS and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
-class RecordedAffine(torch.autograd.Function):
-    """Gives the output, with its gradients, which are computed as ever, in the type of the output.
+def with_output(module: Affine, output: Tensor, values: Tensor, weight: Tensor) -> Tensor:
+    """An output that is known, with the gradients that the layer would give it, computed in the type of the output.
 
-    Arguments of ``apply``: the layer, its output y, its input x, W in the type of the output, and the parameters W and b.
+    Arguments:
+        module: The layer.
+        output: y.
+        values: x.
+        weight: W in the type of the output.
     """
+    return cast(Tensor, _Recorded.apply(module, output, values, weight, module.weight, module.bias))
 
+
+class _Recorded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, module: Affine, output: Tensor, values: Tensor, cast: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, module: Affine, output: Tensor, values: Tensor, narrow: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.module, ctx.type, ctx.weight_type, ctx.has_bias = module, values.dtype, weight.dtype, bias is not None
-        ctx.save_for_backward(values.to(output.dtype), cast)
+        ctx.save_for_backward(values.to(output.dtype), narrow)
         return output
 
     @staticmethod

@@ -25,7 +25,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from chainkit.affine import Affine, RecordedAffine, is_affine
+from chainkit.affine import Affine, is_affine, with_output
 from chainkit.interleaving import Interleaved, NotReplayable
 from chainkit.states import State, tensors
 from chainkit.statistics import RunningStatistics
@@ -238,7 +238,7 @@ class Recorder:
             raise NotReplayable(f"{type(module).__name__} gives {len(output)} rows for {len(values)}")
         if kept.inputs is not None:
             require_close("the input of a layer", kept.inputs.together(), values)
-        return RecordedAffine.apply(module, output, values, self._weight(module, output.dtype), module.weight, module.bias)
+        return with_output(module, output, values, self._weight(module, output.dtype))
 
     def _weight(self, module: Affine, dtype: torch.dtype) -> Tensor:
         weight = module.weight.detach()
