@@ -40,8 +40,8 @@ importance estimate for the number of walks. The exponent p of time ~ n^p, by le
 1 is proportional. Where it is below 1, the smallest sizes do not fill the machine or pay the same Python and
 optimiser; the products grow with the square of the width between the hidden layers, and with the width itself
 at either end. Memory is the peak of the whole process, of which Python, torch and the data take a fixed part. Against
-the length it grows only by the parameters of batch normalisation of each step and their moments, since steps are
-taken in chunks of at most 21.5 MB; against the walks only until a block of walks is full.
+the length it grows until a chunk of steps is full (21.5 MB of states and outputs, and what their gradients take), beyond
+only by the parameters of batch normalisation of each step and their moments; against the walks until a block is full.
 
 """
 
