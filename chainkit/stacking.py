@@ -30,7 +30,7 @@ from chainkit.states import tensors
 from chainkit.transition import Transition
 
 CHUNK_BYTES = 21_500_000
-"""Largest memory of the states of one chunk of steps and of the layers' outputs at them."""
+"""Largest memory of the states of one chunk of steps and of the layers' outputs at them; twice as much gains 1 % of a step."""
 
 
 class Chunk:

@@ -41,6 +41,25 @@ def chainkit_datasets() -> list[Component]:
             build="chainkit_datasets.patches:build_patches",
             provides=image_states,
         ),
+        *_in_the_plane(),
+        Component(
+            name="heartbeat",
+            config="chainkit_datasets.configs:HeartbeatConfig",
+            build="chainkit_datasets.heartbeat:build_heartbeat",
+            provides=lambda config: _labelled(config, BinaryStates, KnownLaw),
+        ),
+        Component(
+            name="arrays",
+            config="chainkit_datasets.configs:ArraysConfig",
+            build="chainkit_datasets.arrays:build_arrays",
+            example={"path": "examples.npy"},
+            provides=_known_once_read,
+        ),
+    ]
+
+
+def _in_the_plane() -> list[Component]:
+    return [
         Component(
             name="swiss-roll",
             config="chainkit_datasets.configs:SwissRollConfig",
@@ -58,18 +77,5 @@ def chainkit_datasets() -> list[Component]:
             config="chainkit_datasets.configs:GridConfig",
             build="chainkit_datasets.plane:build_grid",
             provides=lambda config: _labelled(config, *_plane(config)),
-        ),
-        Component(
-            name="heartbeat",
-            config="chainkit_datasets.configs:HeartbeatConfig",
-            build="chainkit_datasets.heartbeat:build_heartbeat",
-            provides=lambda config: _labelled(config, BinaryStates, KnownLaw),
-        ),
-        Component(
-            name="arrays",
-            config="chainkit_datasets.configs:ArraysConfig",
-            build="chainkit_datasets.arrays:build_arrays",
-            example={"path": "examples.npy"},
-            provides=_known_once_read,
         ),
     ]

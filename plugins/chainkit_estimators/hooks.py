@@ -27,20 +27,7 @@ def chainkit_estimators() -> list[Component]:
             example={"walks": 20},
             needs={"operator": (Weighable,)},
         ),
-        Component(name="factorial", config="chainkit_estimators.configs:FactorialConfig", build="chainkit_estimators.factorial:build"),
-        Component(
-            name="optimum",
-            config="chainkit_estimators.configs:OptimumConfig",
-            build="chainkit_estimators.optimum:build",
-            needs={"dataset": (KnownLaw,)},
-        ),
-        Component(
-            name="parzen",
-            config="chainkit_estimators.configs:ParzenConfig",
-            build="chainkit_estimators.parzen:build",
-            example={"samples": 50},
-        ),
-        Component(name="prior-gap", config="chainkit_estimators.configs:PriorGapConfig", build="chainkit_estimators.prior_gap:build"),
+        *_beside(),
         Component(
             name="classifier",
             config="chainkit_estimators.configs:ClassifierConfig",
@@ -55,6 +42,25 @@ def chainkit_estimators() -> list[Component]:
             needs={"dataset": (RealStates,), "operator": (Density, HasMean)},
         ),
         *_about_samples(),
+    ]
+
+
+def _beside() -> list[Component]:
+    return [
+        Component(name="factorial", config="chainkit_estimators.configs:FactorialConfig", build="chainkit_estimators.factorial:build"),
+        Component(
+            name="optimum",
+            config="chainkit_estimators.configs:OptimumConfig",
+            build="chainkit_estimators.optimum:build",
+            needs={"dataset": (KnownLaw,)},
+        ),
+        Component(
+            name="parzen",
+            config="chainkit_estimators.configs:ParzenConfig",
+            build="chainkit_estimators.parzen:build",
+            example={"samples": 50},
+        ),
+        Component(name="prior-gap", config="chainkit_estimators.configs:PriorGapConfig", build="chainkit_estimators.prior_gap:build"),
     ]
 
 

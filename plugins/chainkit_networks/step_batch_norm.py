@@ -99,8 +99,8 @@ class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
         """Values normalised by their own statistics, by which the running ones of their steps are moved."""
         normalised, mean, scale = torch.native_batch_norm(values, weight, bias, None, None, True, 0.0, self.eps)
         if self.track_running_stats:
-            moved = self.running_mean[rows].shape
-            self._track(rows, mean.view(moved), (scale**-2 - self.eps).clamp_min(0).view(moved))
+            mean, variance = (values.view(-1, self.features) for values in (mean, (scale**-2 - self.eps).clamp_min(0)))
+            self._track(rows, mean, variance)
         return normalised
 
     def _together(self, values: Tensor, k: int | Tensor) -> Tensor:
@@ -117,7 +117,7 @@ class StepBatchNorm(nn.Module, RunningStatistics, SharedStatistics):
         return found.values
 
     def _track(self, row: int | Tensor, mean: Tensor, variance: Tensor) -> None:
-        """Moves the running statistics of a step, [features], or of several different ones, [n, features]."""
+        """Moves the running statistics of a step, [features] or [1, features], or of several different ones, [n, features]."""
         self.num_batches_tracked[row] += 1
         momentum = self.momentum if self.momentum is not None else (1 / self.num_batches_tracked[row].to(mean))[..., None]
         with torch.no_grad():
