@@ -20,6 +20,7 @@ from chainkit.estimator import Estimate, Estimator
 from chainkit.evaluation import read_evaluation, to_json, write_evaluation
 from chainkit.fingerprint import fingerprint
 from chainkit.host import Host
+from chainkit.memory import keep_freed_memory
 from chainkit.metrics import MetricsLog
 from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
@@ -68,6 +69,7 @@ class Run:
         self.host = host
         self.reporter = reporter or Reporter()
         self.device = choose_device(recipe.device)
+        keep_freed_memory()
         import_builders(recipe)
         self.data: Data = build_data(recipe, self.device)
         self.model: Model = build_model(recipe, self.data, self.device)
