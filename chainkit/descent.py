@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from chainkit.errors import RecipeError
+from chainkit.interleaving import NotReplayable
 from chainkit.objective import Loss
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.sharing import sum_gradients
@@ -64,15 +66,31 @@ class Descent:
                 self.before.complete()
                 self._apply(due)
 
-    def add(self, name: str, value: Tensor) -> None:
-        """Notes a loss, weighted, whose gradients are there.
+    def gather(self, losses: Iterator[Loss]) -> Loss:
+        """Takes a stream of losses to its end without an update; gives their sum, weighted, and the means of what comes with them.
+
+        Raises:
+            NotReplayable: They ask for updates, or reach sets of parameters beside the default one.
+        """
+        with self.autocast(True):
+            if self._backward(losses) is not None:
+                raise NotReplayable("an update follows every step")
+        if list(self.touched) != [DEFAULT]:
+            raise NotReplayable(f"the losses reach the sets {', '.join(sorted(self.touched))} of parameters")
+        return Loss(value=self.touched[DEFAULT], metrics={name: torch.stack(found).mean() for name, found in self.metrics.items()})
+
+    def add(self, name: str, value: Tensor, metrics: Mapping[str, Tensor]) -> None:
+        """Notes a loss whose gradients are there.
 
         Arguments:
             name: The set of parameters that it reaches.
-            value: A scalar without a graph.
+            value: The loss, weighted, a scalar without a graph.
+            metrics: What comes with it.
         """
         self.losses += 1
         self.touched[name] = self.touched[name] + value if name in self.touched else value
+        for metric, number in metrics.items():
+            self.metrics.setdefault(metric, []).append(number.detach())
 
     def finish(self) -> None:
         """Makes the updates that no loss has asked for."""
@@ -90,9 +108,7 @@ class Descent:
             # Operations run backward in the type that they ran forward in, which autocast must not change.
             with self.autocast(False):
                 (loss.value * self.scale).backward(inputs=reached if several else None)
-            for metric, number in loss.metrics.items():
-                self.metrics.setdefault(metric, []).append(number.detach())
-            self.add(name, loss.value.detach() * self.scale)
+            self.add(name, loss.value.detach() * self.scale, loss.metrics)
             if self.per_step if loss.update is None else loss.update:
                 return name
         return None

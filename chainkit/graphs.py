@@ -1,11 +1,10 @@
-"""Gradients that are launched as one CUDA graph.
+"""Gradients that are launched as one graph.
 
-On a GPU a walk of small networks is bound by its launches: thousands of kernels of a few
-microseconds, each started from Python. A graph records them once, with all their addresses, and
-starts them again with one launch. What it reads must then stand where it stood: a batch is copied
-into the place of the first one, and a generator of its own is seeded for each launch, so that the
-draws are those of kernels launched one at a time. What it writes, gradients and running statistics,
-stays in place too.
+A walk of small networks is bound by its launches: thousands of kernels of a few microseconds, each
+started from Python. A graph records them once and starts them again: on a GPU CUDA's own, with one
+launch, on a CPU a :class:`~chainkit.tape.Tape`. What it reads must then stand where it stood: a batch
+is copied into the place of the first one, and a generator of its own is seeded for each launch, so
+that the draws are those of kernels launched one at a time. Running statistics stay in place too.
 
 Whether that gives the same numbers is found out before the first update is made so.
 """
@@ -15,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import attrs
 import torch
@@ -23,9 +22,11 @@ from torch import Tensor, nn
 
 from chainkit.batch import Batch
 from chainkit.interleaving import NotReplayable
+from chainkit.objective import Loss
 from chainkit.random import Source
 from chainkit.replay import require_close
 from chainkit.states import map_state, tensors
+from chainkit.tape import Tape
 
 WARM_UP = 3
 """Calls before the recording: libraries choose their kernels and take their memory in the first ones."""
@@ -33,7 +34,8 @@ WARM_UP = 3
 TRIALS = (0, 1)
 """Seeds with which a graph is compared with kernels launched one at a time."""
 
-Gradients: TypeAlias = Callable[[Batch, Source], Tensor]
+Gradients: TypeAlias = Callable[[Batch, Source], Loss]
+Results: TypeAlias = Sequence[Tensor | None]
 
 
 class Graph(Protocol):
@@ -45,12 +47,12 @@ class Graph(Protocol):
         """Where to call what is to be recorded, before it is."""
         ...
 
-    def record(self, function: Callable[[], Tensor]) -> Tensor:
-        """Records a function; gives the tensor that holds its result after each launch."""
+    def record(self, function: Callable[[], Results]) -> None:
+        """Records a function."""
         ...
 
-    def launch(self) -> None:
-        """Does again what was recorded."""
+    def launch(self) -> Results:
+        """Does again what was recorded; gives the results of this time, which no other launch changes."""
         ...
 
 
@@ -66,6 +68,7 @@ class CudaGraph:
         self._stream = torch.cuda.Stream(device)
         self._graph = torch.cuda.CUDAGraph()
         self._graph.register_generator_state(self.generator)
+        self._results: Results = []
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -76,15 +79,16 @@ class CudaGraph:
             yield
         usual.wait_stream(self._stream)
 
-    def record(self, function: Callable[[], Tensor]) -> Tensor:
+    def record(self, function: Callable[[], Results]) -> None:
         with torch.cuda.graph(self._graph, stream=self._stream):
-            return function()
+            self._results = function()
 
-    def launch(self) -> None:
+    def launch(self) -> Results:
         self._graph.replay()
+        return [None if result is None else result.clone() for result in self._results]
 
 
-KINDS: Mapping[str, Callable[[torch.device], Graph]] = MappingProxyType({"cuda": CudaGraph})
+KINDS: Mapping[str, Callable[[torch.device], Graph]] = MappingProxyType({"cuda": CudaGraph, "cpu": Tape})
 """Kinds of graphs, by the type of device."""
 
 
@@ -108,11 +112,20 @@ class Graphed:
             condition=None if batch.condition is None else map_state(Tensor.clone, batch.condition),
             index=None if batch.index is None else batch.index.clone(),
         )
-        self._loss = graph.record(lambda: gradients(self._batch, graph.generator))
-        self._gradients = [parameter.grad for parameter in parameters]
-        self._forget()
+        self._metrics: list[str] = []
+        graph.record(self._results(gradients))
+        for parameter in parameters:
+            parameter.grad = None
 
-    def __call__(self, batch: Batch, seed: int) -> Tensor:
+    def _results(self, gradients: Gradients) -> Callable[[], Results]:
+        def results() -> Results:
+            loss = gradients(self._batch, self._graph.generator)
+            self._metrics = list(loss.metrics)
+            return [loss.value, *loss.metrics.values(), *(parameter.grad for parameter in self._parameters)]
+
+        return results
+
+    def __call__(self, batch: Batch, seed: int) -> Loss:
         """Adds the gradients for a batch to those of the parameters; gives its loss.
 
         Arguments:
@@ -122,15 +135,12 @@ class Graphed:
         for kept, given in zip(_tensors(self._batch), _tensors(batch), strict=True):
             kept.copy_(given)
         self._graph.generator.manual_seed(seed)
-        self._graph.launch()
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-            if gradient is not None:
-                parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
-        return self._loss.clone()
-
-    def _forget(self) -> None:
-        for parameter in self._parameters:
-            parameter.grad = None
+        value, *others = self._graph.launch()
+        metrics, slopes = others[: len(self._metrics)], others[len(self._metrics) :]
+        for parameter, slope in zip(self._parameters, slopes, strict=True):
+            if slope is not None:
+                parameter.grad = slope if parameter.grad is None else parameter.grad + slope
+        return Loss(value=cast(Tensor, value), metrics=dict(zip(self._metrics, cast(list[Tensor], metrics), strict=True)))
 
 
 def graphed(
@@ -139,6 +149,7 @@ def graphed(
     batch: Batch,
     *,
     device: torch.device,
+    buffers: Callable[[], Mapping[str, Tensor]],
     restore: Callable[[], None],
 ) -> Graphed:
     """Records gradients and compares them with what is launched one at a time.
@@ -148,13 +159,14 @@ def graphed(
         parameters: The parameters that it reaches.
         batch: A batch to try it with.
         device: Where all of it is.
+        buffers: The buffers of the model by name, which an update may change.
         restore: Puts the model back as it was, without gradients; called after every trial.
 
     Raises:
         NotReplayable: They differ, or this device has no graphs.
     """
     if device.type not in KINDS:
-        raise NotReplayable(f"a graph needs a CUDA device, and this one is {device}")
+        raise NotReplayable(f"there are no graphs on {device}")
     graph = KINDS[device.type](device)
     with graph.aside():
         for seed in range(WARM_UP):
@@ -162,21 +174,22 @@ def graphed(
             restore()
     recorded = Graphed(gradients, parameters, batch, graph)
     restore()
+
+    def left(loss: Loss) -> dict[str, Tensor]:
+        slopes = {f"the gradient of parameter {number}": parameter.grad for number, parameter in enumerate(parameters)}
+        found = {name: slope.clone() for name, slope in slopes.items() if slope is not None}
+        moved = {f"what becomes of {name}": buffer.clone() for name, buffer in buffers().items()}
+        restore()
+        return {"the loss": loss.value, **loss.metrics, **found, **moved}
+
     for seed in TRIALS:
-        loss, slopes = gradients(batch, torch.Generator(device).manual_seed(seed)), _slopes(parameters)
-        restore()
-        again, others = recorded(batch, seed), _slopes(parameters)
-        restore()
-        if slopes.keys() != others.keys():
+        alone = left(gradients(batch, torch.Generator(device).manual_seed(seed)))
+        together = left(recorded(batch, seed))
+        if alone.keys() != together.keys():
             raise NotReplayable("a graph reaches other parameters")
-        require_close("the loss", loss, again)
-        for number, slope in slopes.items():
-            require_close(f"the gradient of parameter {number}", slope, others[number])
+        for name, value in alone.items():
+            require_close(name, value, together[name])
     return recorded
-
-
-def _slopes(parameters: Sequence[nn.Parameter]) -> dict[int, Tensor]:
-    return {number: parameter.grad.clone() for number, parameter in enumerate(parameters) if parameter.grad is not None}
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

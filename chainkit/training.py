@@ -176,7 +176,8 @@ class Trainer:
         if recorded is None:
             descent.follow(self._losses(batch, source))
         else:
-            descent.add(DEFAULT, recorded(batch, cast(torch.Generator, source).initial_seed()))
+            loss = recorded(batch, cast(torch.Generator, source).initial_seed())
+            descent.add(DEFAULT, loss.value, loss.metrics)
 
     def _graph(self, descent: Descent, batch: Batch) -> Graphed | None:
         if self._recorded is None and self.ungraphed is None:
@@ -191,14 +192,12 @@ class Trainer:
         if current().size > 1:
             raise NotReplayable("several processes meet within an update")
 
-        def gradients(batch: Batch, source: Source) -> Tensor:
+        def gradients(batch: Batch, source: Source) -> Loss:
             trial = self._descent(descent.before, descent.scale)
-            trial.follow(self._losses(batch, source))
-            if not self.progress.stacked:
-                raise NotReplayable(f"steps are trained one at a time ({self.one_by_one})")
-            return trial.touched[DEFAULT]
+            return trial.gather(self._losses(batch, source))
 
-        return graphed(gradients, self.optimisers.parameters(DEFAULT), batch, device=self.device, restore=descent.before.restore)
+        reached, buffers = self.optimisers.parameters(DEFAULT), lambda: dict(self.model.named_buffers())
+        return graphed(gradients, reached, batch, device=self.device, buffers=buffers, restore=descent.before.restore)
 
     def _losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
         if self.progress.stacked is None:

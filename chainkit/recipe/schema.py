@@ -70,8 +70,10 @@ class TrainTable:
             float32, or float64 if so.
         matmul: How float32 products are made while training, ``torch.set_float32_matmul_precision``:
             ``highest``, ``high`` or ``medium``; the lower two round inputs where the machine is faster so.
-        graph: Whether the gradients of an update are launched as one CUDA graph, which pays where many small
-            kernels follow each other. Where that cannot be, a line says why and nothing else changes.
+        graph: Whether the operations of an update are recorded once and done again without the Python between
+            them, on a GPU as a CUDA graph, which pays where many small ones follow each other. What Python does
+            beside them, such as counting calls, then happens once. Where it cannot be, a line says why and
+            nothing else changes.
         patience: Stop when the validation figure has not improved for so many validations.
         statistics_examples: Training examples on which normalisation statistics are recomputed.
         checkpoint_every: Epochs between checkpoints, 1 or more.

@@ -1,20 +1,18 @@
-"""Gradients launched as a graph are those launched one at a time; where they are not, none is used and a line says why.
-
-On a machine without CUDA a stand-in is recorded: it does again what it was given, in the same places.
-"""
+"""Gradients launched as a graph are those launched one at a time; where they are not, none is used and a line says why."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from itertools import islice
 
 import pytest
 import torch
+from torch import nn
 
-from chainkit import Chain, graphs
+from chainkit import Chain, Loss, graphs
 from chainkit.build import Model
 from chainkit.bundle import read_bundle, write_bundle
 from chainkit.errors import NonFiniteError
+from chainkit.tape import Tape
 from chainkit_infusion import Denoising, IncreasingRate, InfusionGaussian, InfusionProcess
 from chainkit_networks import MLP
 from chainkit_priors import GaussianPrior
@@ -28,38 +26,12 @@ SETTINGS = {
 }
 
 
-class Repeated:
-    """Does again what was recorded and leaves results where they were left before."""
-
-    def __init__(self, device, parameters):
-        self.generator = torch.Generator(device)
-        self.parameters = parameters
-
-    def aside(self):
-        return nullcontext()
-
-    def record(self, function):
-        self.function = function
-        self.result = function()
-        self.gradients = [parameter.grad for parameter in self.parameters]
-        return self.result
+class Deaf(Tape):
+    """Gives what it gave when it was launched first, whatever is asked."""
 
     def launch(self):
-        kept = [parameter.grad for parameter in self.parameters]
-        for parameter in self.parameters:
-            parameter.grad = None
-        self.result.copy_(self.function())
-        for parameter, gradient, before in zip(self.parameters, self.gradients, kept, strict=True):
-            if gradient is not None:
-                gradient.copy_(parameter.grad)
-            parameter.grad = before
-
-
-class Deaf(Repeated):
-    """Does what it did when it was recorded, whatever is asked."""
-
-    def launch(self):
-        pass
+        self.first = getattr(self, "first", None) or super().launch()
+        return [None if result is None else result.clone() for result in self.first]
 
 
 @pytest.fixture
@@ -72,7 +44,7 @@ def trainer(make_trainer, points, monkeypatch):
         network = MLP((DIM,), heads=2, hidden=[8, 9], norm=norm, steps=STEPS)
         model = Model(Chain(prior, InfusionGaussian(network), STEPS), InfusionProcess(IncreasingRate(0.1, 0.1)), Denoising())
         if kind is not None:
-            monkeypatch.setattr(graphs, "KINDS", {"cpu": lambda device: kind(device, list(model.parameters()))})
+            monkeypatch.setattr(graphs, "KINDS", {"cpu": kind})
         return make_trainer(model, points(64, dim=DIM), epochs=50, batch_size=8, graph=graph, **settings)
 
     return make
@@ -93,7 +65,7 @@ def require_equal(first, second):
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_updates_are_those_without_a_graph_bit_by_bit(trainer, settings):
     settings = {"accumulate": 1, **settings}
-    plain, made = trainer(graph=False, **settings), trainer(Repeated, **settings)
+    plain, made = trainer(graph=False, **settings), trainer(**settings)
     count = UPDATES if settings["accumulate"] == 1 else 3
     require_equal(left(plain, count), left(made, count))
     assert made.ungraphed is None
@@ -101,20 +73,20 @@ def test_updates_are_those_without_a_graph_bit_by_bit(trainer, settings):
 
 
 def test_a_resumed_run_records_anew_and_goes_on_bit_by_bit(trainer, tmp_path):
-    whole = trainer(Repeated)
+    whole = trainer()
     list(islice(whole.epoch_updates(), 3))
     write_bundle(tmp_path / "state", *whole.state())
-    again = trainer(Repeated)
+    again = trainer()
     again.restore(*read_bundle(tmp_path / "state"))
     require_equal(left(whole), left(again))
     assert again._recorded is not whole._recorded
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the tests' own device has graphs")
-def test_a_device_without_graphs_trains_as_ever_and_says_so(trainer):
+def test_a_device_without_graphs_trains_as_ever_and_says_so(trainer, monkeypatch):
+    monkeypatch.setattr(graphs, "KINDS", {})
     plain, asked = left(trainer(graph=False)), trainer()
     require_equal(plain, left(asked))
-    assert asked.ungraphed == "a graph needs a CUDA device, and this one is cpu"
+    assert asked.ungraphed == "there are no graphs on cpu"
 
 
 def test_a_graph_that_gives_other_numbers_is_not_used(trainer):
@@ -123,14 +95,65 @@ def test_a_graph_that_gives_other_numbers_is_not_used(trainer):
     assert "depends on what else is evaluated" in asked.ungraphed
 
 
-def test_steps_that_are_trained_one_at_a_time_have_no_graph(trainer):
-    asked = trainer(Repeated, norm="shared")
+def test_steps_that_are_trained_one_at_a_time_are_recorded_with_their_ways_back(trainer):
+    asked = trainer(norm="shared")
     require_equal(left(trainer(graph=False, norm="shared")), left(asked))
-    assert asked.ungraphed.startswith("steps are trained one at a time (")
+    assert asked.one_by_one is not None
+    assert asked.ungraphed is None
+
+
+def test_updates_within_a_walk_have_no_graph(trainer):
+    asked = trainer(update="step")
+    require_equal(left(trainer(graph=False, update="step")), left(asked))
+    assert asked.ungraphed == "an update follows every step"
+
+
+class Replacing(nn.Module):
+    """Counts in a buffer that is another tensor every time."""
+
+    def __init__(self, operator):
+        super().__init__()
+        self.operator = operator
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, *arguments):
+        self.seen = self.seen + 1
+        return self.operator(*arguments)
+
+
+def test_a_buffer_that_a_graph_would_not_move_is_found(trainer):
+    def made(graph):
+        found = trainer(graph=graph, norm="shared")
+        found.model.chain.operator = Replacing(found.model.chain.operator)
+        return found
+
+    asked = made(True)
+    require_equal(left(made(False)), left(asked))
+    assert "what becomes of chain.operator.seen" in asked.ungraphed
+
+
+class Told(Denoising):
+    """Tells with every loss how large the states are."""
+
+    def losses(self, chain, process, batch, *, source=None):
+        for transition in process.walk(chain, batch, source=source):
+            yield Loss(value=self.loss(transition).mean(), metrics={"size of states": transition.state.abs().mean()})
+
+
+def test_what_comes_with_losses_is_told_with_a_graph_too(trainer):
+    def made(graph):
+        found = trainer(graph=graph)
+        found.model.objective = Told()
+        list(islice(found.epoch_updates(), UPDATES))
+        return found
+
+    plain, asked = made(False), made(True)
+    assert asked.ungraphed is None
+    assert asked.progress.take()["size of states"] == pytest.approx(plain.progress.take()["size of states"], rel=1e-6)
 
 
 def test_what_goes_wrong_while_recording_is_said(trainer):
-    class Broken(Repeated):
+    class Broken(Tape):
         def record(self, function):
             raise RuntimeError("operation not permitted when stream is capturing")
 
@@ -140,7 +163,7 @@ def test_what_goes_wrong_while_recording_is_said(trainer):
 
 
 def test_a_loss_that_is_not_finite_is_found_and_nothing_updated(trainer):
-    made = trainer(Repeated)
+    made = trainer()
     list(islice(made.epoch_updates(), 2))
     before = left(made, 0)[1]
     made.data.split("train").values[:] = float("nan")
