@@ -26,10 +26,13 @@ gradients of both are equal to 1e-9 (`tests/benchmarks/test_exact.py`). The user
 write with torch's modules and torch.distributions, one forward to sample and one to train, default Adam;
 the bare loop is chainkit's own algorithm written by hand (`tests/benchmarks/yardsticks`). Figures in `x`
 say how many times as fast, in `x time` how many times as long, so that 1.03 is 3 % slower; "+" stands
-before what is added. The columns of figures are the newest runs, apart in time; the load is the
+before what is added. The columns of figures are the newest runs on a processor, apart in time; the load is the
 machine's average number of running processes as each began.
 
 """
+
+APART = ("scaling", "shares")
+"""Families with a part of the page of their own."""
 
 SCALING = """## Scaling
 
@@ -131,27 +134,47 @@ def page(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         kept: The runs of every family.
     """
     header = ["| what | at least | aim | measured | |", "| --- | --- | --- | --- | --- |"]
-    lines = header + [line for family, runs in kept.items() if family not in ("scaling", "shares") for line in _lines(runs)]
+    compared = {family: runs for family, runs in kept.items() if family not in APART}
+    lines = []
+    for processor in _processors(compared):
+        of_it = [_newest(runs, processor) for runs in compared.values()]
+        lines += [f"## {processor}", "", *header, *(line for runs in of_it for line in _lines(runs)), ""]
     if "shares" in kept:
         rows = kept["shares"][-1]["rows"]
-        lines += ["", SHARES.rstrip("\n"), *(_shares(row, COLUMNS) for row in rows)]
-        lines += ["", OTHERS.rstrip("\n"), *(_shares(row, OTHER_COLUMNS) for row in rows), "", WHY.rstrip("\n")]
+        lines += [SHARES.rstrip("\n"), *(_shares(row, COLUMNS) for row in rows)]
+        lines += ["", OTHERS.rstrip("\n"), *(_shares(row, OTHER_COLUMNS) for row in rows), "", WHY.rstrip("\n"), ""]
     if "scaling" in kept:
-        lines += ["", SCALING.rstrip("\n"), "", *header, *_lines(kept["scaling"])]
+        lines += [SCALING.rstrip("\n"), "", *header, *_lines(kept["scaling"][-SHOWN:]), ""]
     lines += [
-        "",
         "## Runs",
         "",
         "| benchmark | date | rounds | load | threads | torch | processor |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    lines += [_run(family, run) for family, runs in kept.items() for run in runs[-SHOWN:]]
+    shown = {
+        family: [run for processor in _processors({family: runs}) for run in _newest(runs, processor)] for family, runs in kept.items()
+    }
+    lines += [_run(family, run) for family, runs in shown.items() for run in runs]
     return TEXT + "\n".join(lines) + "\n"
+
+
+def _processors(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Those that there are runs on, the one that was used last first."""
+    dates = {run["machine"]["processor"]: run["date"] for run in sorted((run for runs in kept.values() for run in runs), key=_date)}
+    return sorted(dates, key=lambda processor: dates[processor], reverse=True)
+
+
+def _date(run: Mapping[str, Any]) -> str:
+    return str(run["date"])
+
+
+def _newest(runs: Sequence[Mapping[str, Any]], processor: str) -> list[Mapping[str, Any]]:
+    return [run for run in runs if run["machine"]["processor"] == processor][-SHOWN:]
 
 
 def _lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """One row for each figure of the newest run, with those of the runs before it."""
-    shown = [{row["name"]: Row(**row) for row in run["rows"]} for run in runs[-SHOWN:]]
+    shown = [{row["name"]: Row(**row) for row in run["rows"]} for run in runs]
     lines = []
     for name, row in shown[-1].items() if shown else []:
         values = [run[name].measured for run in shown if name in run]

@@ -33,6 +33,17 @@ def test_a_record_keeps_every_run_and_the_page_shows_the_newest_three(tmp_path):
     assert "2020-01-01" not in page
 
 
+def test_every_processor_has_a_table_of_its_own_newest_runs(tmp_path):
+    for day, processor in enumerate(("one", "two", "one"), 1):
+        row = Row(name="a step", measured=float(day), unit="x")
+        report.keep("infusion", [row], {**MACHINE, "processor": processor}, f"2020-01-0{day}", 7, tmp_path)
+    page = report.page(report.records(tmp_path))
+    first, second = page.split("## two")
+    assert "| a step |  |  | 1, 3 x |  |" in first.split("## one")[1]
+    assert "| a step |  |  | 2 x |  |" in second.split("## ")[0]
+    assert page.count("| [infusion]") == 3
+
+
 @pytest.mark.parametrize(
     ("measured", "unit", "verdict"),
     [(3, "x", "aim"), (2.5, "x", "at least"), (1, "x", "short"), (1, "ms", "aim"), (2.5, "ms", "at least"), (4, "x time", "short")],
