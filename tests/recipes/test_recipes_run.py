@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from chainkit.cli import main
+from chainkit.host import load_plugins
 from chainkit.recipe.find import own_folder
+from chainkit.session import new_run
 
 RECIPES = own_folder()
 DATA = Path(os.environ.get("CHAINKIT_DATA", "CHAINKIT_DATA, which is not set"))
@@ -134,12 +137,30 @@ def look_at_pictures(path: Path, printed: str) -> None:
         assert name in printed
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted(path.stem for path in RECIPES.glob("*.toml") if not path.stem.endswith(("mnist", "cifar10", "celeba"))),
-)
+WITHOUT_DOWNLOAD = sorted(path.stem for path in RECIPES.glob("*.toml") if not path.stem.endswith(("mnist", "cifar10", "celeba")))
+
+
+@pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
 def test_a_recipe_without_download_runs_to_its_end(name, tmp_path, capsys):
     check_run(name, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
+def test_updates_recorded_on_a_tape_are_those_without_bit_by_bit(name, tmp_path):
+    def trained(graph):
+        more = {"train.max_updates": 4, "train.graph": graph, "device": "cpu"}
+        overrides = [f"{key}={json.dumps(value)}" for key, value in {**smaller(name), **more}.items()]
+        trainer = new_run(RECIPES / f"{name}.toml", tmp_path / str(graph), load_plugins(), overrides=overrides).trainer
+        losses = [loss for _ in range(4) for loss in trainer.epoch_updates()]
+        assert len(losses) == 4
+        return trainer, losses, trainer.progress.take()
+
+    (plain, losses, metrics), (recorded, again, told) = trained(False), trained(True)
+    assert recorded.ungraphed is None
+    assert again == losses
+    assert told == pytest.approx(metrics, rel=1e-6)
+    state = plain.model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in recorded.model.state_dict().items())
 
 
 @pytest.mark.skipif(
