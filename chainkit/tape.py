@@ -138,7 +138,7 @@ class _Notes(TorchDispatchMode):
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         arguments = [*map(self._argument, args), *(f"{key}={self._argument(value)}" for key, value in kwargs.items())]
-        call = f"{self._keep(func, 'f')}({', '.join(arguments)})"
+        call = f"{self._keep(func._op, 'f')}({', '.join(arguments)})"  # which func would call in its turn
         tensors = result if isinstance(result, (tuple, list)) else [result]
         fresh = [isinstance(tensor, Tensor) and tensor not in self._names for tensor in tensors]
         targets = [self._result(tensor) if new else "_" for tensor, new in zip(tensors, fresh, strict=True)]

@@ -26,7 +26,8 @@ gradients of both are equal to 1e-9 (`tests/benchmarks/test_exact.py`). The user
 write with torch's modules and torch.distributions, one forward to sample and one to train, default Adam;
 the bare loop is chainkit's own algorithm written by hand (`tests/benchmarks/yardsticks`). Figures in `x`
 say how many times as fast, in `x time` how many times as long, so that 1.03 is 3 % slower; "+" stands
-before what is added. The columns of figures are the newest runs on a processor, apart in time; the load is the
+before what is added. All contenders share a process, so that the loops by hand keep the memory that they free, too
+(`chainkit.memory`). The columns of figures are the newest runs on a processor, apart in time; the load is the
 machine's average number of running processes as each began.
 
 """
@@ -68,16 +69,16 @@ update per step; 256 samples of the infusion chain, 30 steps, in float32 and bfl
 """
 OTHER_COLUMNS = ("bfloat16", "step", "sampling", "sampling bfloat16")
 
-WHY = """Why these are short:
+WHY = """Why some are short:
 
 - The bare loop keeps what normalisation and activation gave in the walk; chainkit evaluates everything between products
   again for its gradient, since it knows only products and leaves all else to autograd. The bare loop has its products
   write where they are needed, chainkit copies them there; and it checks nothing.
 - Every evaluation of the small chain passes through modules, distributions and the recorder, calls that the bare loop
-  does without: the milliseconds in the table over 30 evaluations.
-- This machine makes products in bfloat16 more than three times as fast as in float32 (AMX); random numbers, which one
-  thread makes, arithmetic in float32 and the optimiser do not follow. `ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16` keeps AMX
-  from the same machine: products in bfloat16 gain nothing there, and the goals for their rate and for sampling are met.
+  does without: the milliseconds in the table over 30 evaluations. `train.graph` does without them, too.
+- The Xeon makes products in bfloat16 more than three times as fast as in float32 (AMX); random numbers, which one
+  thread makes, arithmetic in float32 and the optimiser do not follow. The EPYC makes them about twice as fast (AVX512).
+  The runs on the Xeon are older than `chainkit.memory` and `train.graph` on a CPU.
 - With one update per step Adam goes through all weights, their gradients and moments eight times a walk, and weights and
   gradients are brought from one type to the other as often: the memory's rate, not the processor's.
 """
