@@ -34,6 +34,9 @@ DETACH = torch.ops.aten.detach.default
 LIFT = torch.ops.aten.lift_fresh.default
 CLONE = torch.ops.aten.clone.default
 INDEX = torch.ops.aten.index.Tensor
+READS = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)
+"""What reads the memory of a tensor past torch's operations."""
+
 RESULT = re.compile(r"\bv\d+\b")
 
 
@@ -173,7 +176,7 @@ class _Notes(TorchDispatchMode):
 
 
 class _Reads(TorchFunctionMode):
-    """Refuses what reads the memory of a tensor past torch's operations.
+    """Refuses :data:`READS` of what may change.
 
     Arguments:
         notes: Knows which may change.
@@ -184,7 +187,7 @@ class _Reads(TorchFunctionMode):
         self.notes = notes
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if func in (Tensor.tolist, Tensor.numpy) and self.notes.changes(args[0]):
+        if func in READS and self.notes.changes(args[0]):
             raise NotReplayable(f"{func.__name__} reads numbers that may change from update to update")
         return func(*args, **(kwargs or {}))
 

@@ -61,8 +61,9 @@ first, then many of its steps back together.
 """
 COLUMNS = ("user", "one at a time", "together", "bare")
 
-OTHERS = """The same of what falls short: a step of infusion training in bfloat16; a walk of walkback in bfloat16 with one
-update per step; 256 samples of the infusion chain, 30 steps, in float32 and bfloat16.
+OTHERS = """The same of other work: a step of infusion training in bfloat16; a walk of walkback in bfloat16 with one
+update per step; 256 samples of the infusion chain, 30 steps, in float32 and bfloat16. What
+the profiler remembers lies between large blocks of memory, so that copies of whole weights wait for fresh pages here.
 
 | kind of operation | infusion, bfloat16 | walkback per step, bfloat16 | samples, float32 | samples, bfloat16 |
 | --- | --- | --- | --- | --- |
@@ -80,7 +81,7 @@ WHY = """Why some are short:
   thread makes, arithmetic in float32 and the optimiser do not follow. The EPYC makes them about twice as fast (AVX512).
   The runs on the Xeon are older than `chainkit.memory` and `train.graph` on a CPU.
 - Of the time of `chainkit check` a quarter goes into the config classes of the plugins that the recipe names, most of which
-  the recipe does not use; the speed of both hosts varies by half.
+  the recipe does not use; the runs differ by the host's speed.
 - With one update per step Adam goes through all weights, their gradients and moments eight times a walk, and weights and
   gradients are brought from one type to the other as often: the memory's rate, not the processor's.
 """
@@ -163,12 +164,8 @@ def page(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def _processors(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """Those that there are runs on, the one that was used last first."""
-    dates = {run["machine"]["processor"]: run["date"] for run in sorted((run for runs in kept.values() for run in runs), key=_date)}
-    return sorted(dates, key=lambda processor: dates[processor], reverse=True)
-
-
-def _date(run: Mapping[str, Any]) -> str:
-    return str(run["date"])
+    newest_first = sorted((run for runs in kept.values() for run in runs), key=lambda run: str(run["date"]), reverse=True)
+    return list(dict.fromkeys(run["machine"]["processor"] for run in newest_first))
 
 
 def _newest(runs: Sequence[Mapping[str, Any]], processor: str) -> list[Mapping[str, Any]]:

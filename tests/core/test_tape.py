@@ -115,6 +115,8 @@ READS = {
     "a number of what was there before": lambda source: [torch.ones(2) * float(WEIGHT[0])],
     "a list": lambda source: [torch.tensor(normal(WEIGHT, source).tolist())],
     "an array": lambda source: [torch.from_numpy(np.sort(normal(WEIGHT, source).numpy()))],
+    "an array that numpy asks for": lambda source: [torch.from_numpy(np.asarray(normal(WEIGHT, source)) + 1)],
+    "an array without a copy": lambda source: [torch.from_numpy(np.from_dlpack(normal(WEIGHT, source)) + 1)],
     "a length": lambda source: [normal(WEIGHT, source)[normal(WEIGHT, source) > 0]],
     "where it is so": lambda source: [(normal(WEIGHT, source) > 0).nonzero()],
     "which there are": lambda source: [normal(WEIGHT, source).round().unique()],
