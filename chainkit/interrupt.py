@@ -17,6 +17,22 @@ _received: list[int] = []
 _deferred = False
 
 
+class Signalled(KeyboardInterrupt):
+    """A signal came where no loop polls.
+
+    It is not KeyboardInterrupt itself, since CPython remembers when that has left code run by ``exec``, as
+    dataclasses and attrs do while modules are imported, and at last ends the process by SIGINT, whichever
+    signal came and whatever was to be its exit code.
+
+    Arguments:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def poll() -> None:
     """Called by every long loop where it can stop.
 
@@ -60,7 +76,7 @@ def _note(number: int, frame: FrameType | None) -> None:
     if not _received:
         _received.append(number)
     elif number != signal.SIGHUP:
-        raise KeyboardInterrupt(number)
+        raise Signalled(number)
 
 
 def _note_first(number: int, frame: FrameType | None) -> None:
@@ -72,7 +88,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     if _received and number == signal.SIGHUP:
         return
     _received.append(number)
-    raise KeyboardInterrupt(number)
+    raise Signalled(number)
 
 
 @contextmanager
@@ -96,7 +112,7 @@ def handling_signals(*, insisting: bool = True) -> Iterator[None]:
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """While inside, :data:`STOPPING` end what is done by a KeyboardInterrupt with the signal's number.
+    """While inside, :data:`STOPPING` end what is done by raising :class:`Signalled`.
 
     This is for what comes before and after the loops that can stop: imports, above all. Where the
     exception is lost, as in a destructor, the first loop that polls stops. A thread other than the main

@@ -15,6 +15,7 @@ import click
 
 from chainkit.cli.group import CommandLine, CutOff
 from chainkit.errors import ChainkitError, lacks_memory
+from chainkit.interrupt import Signalled
 from chainkit.plugin import Plugin
 from chainkit.reporting import visible
 
@@ -64,9 +65,9 @@ def report(error: BaseException, group: CommandLine) -> int:
 
 
 def _signal(error: BaseException) -> int:
-    """The signal that raised a KeyboardInterrupt, which click makes an Abort of; SIGINT unless it is said."""
+    """The signal that came, of which click makes an Abort; SIGINT unless it is said."""
     cause = error.__cause__ if isinstance(error, click.Abort) else error
-    return next(iter(cause.args), signal.SIGINT) if isinstance(cause, KeyboardInterrupt) else signal.SIGINT
+    return cause.number if isinstance(cause, Signalled) else signal.SIGINT
 
 
 def _exit_code(error: SystemExit) -> int:

@@ -28,7 +28,7 @@ from chainkit.cli import group, main
 from chainkit.component import Component
 from chainkit.errors import CheckpointError, DataError, Interrupted, RecipeError, RunBusyError
 from chainkit.host import load_plugins
-from chainkit.interrupt import ending_on_signals, handling_signals, poll
+from chainkit.interrupt import Signalled, ending_on_signals, handling_signals, poll
 from chainkit.opening import prepare_run
 from chainkit.optimisation import Optimisers
 from chainkit.reporting import Reporter
@@ -1043,9 +1043,23 @@ def test_a_process_under_nohup_outlives_its_session():
 def test_a_second_signal_stops_at_once_and_says_which(number):
     with handling_signals():
         os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt) as caught:
+        with pytest.raises(Signalled) as caught:
             os.kill(os.getpid(), number)
-    assert caught.value.args == (number,)
+    assert caught.value.number == number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_class_is_made_by_exec_ends_the_process_with_its_own_code(number, tmp_path):
+    """CPython ends a process by SIGINT once KeyboardInterrupt itself has left such code; torch's import is full of it."""
+    (tmp_path / "slow_plugin.py").write_text(f"exec('import os; os.kill(os.getpid(), {int(number)})')")
+    (tmp_path / "slow_plugin-1.dist-info").mkdir()
+    (tmp_path / "slow_plugin-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: slow-plugin\nVersion: 1\n")
+    (tmp_path / "slow_plugin-1.dist-info" / "entry_points.txt").write_text("[chainkit]\nslow = slow_plugin\n")
+    paths = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    words = [sys.executable, "-m", "chainkit", "plugins"]
+    ended = subprocess.run(words, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
+    assert ended.returncode == 128 + number
+    assert ended.stderr == "chainkit: plugin slow of slow-plugin 1 was being loaded\n\nchainkit: interrupted\n"
 
 
 def test_a_thread_that_cannot_handle_signals_leaves_them_as_they_are():

@@ -145,7 +145,7 @@ STUDIES = [
         methods=("walkback",),
         brief=1,
         short=2,
-        long=20,
+        long=200,
     ),
     Study(
         name="races",
