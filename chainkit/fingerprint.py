@@ -1,9 +1,12 @@
-"""Data known by its values: a digest that is equal for equal examples, wherever their files lie."""
+"""Data and weights known by their values: digests that are equal for equal tensors, wherever they lie."""
 
 from __future__ import annotations
 
 import hashlib
 from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
 
 from chainkit.data import Data
 
@@ -37,4 +40,15 @@ def _digest(data: Data, split: str) -> str:
             digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
             for rows in part.split(ROWS):
                 digest.update(rows.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def tensor_fingerprint(tensor: Tensor) -> str:
+    """A digest of a tensor's type, shape and values, bit for bit.
+
+    Arguments:
+        tensor: Any, on any device.
+    """
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

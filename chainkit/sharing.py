@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from chainkit.capabilities import WholeBatch
 from chainkit.distributed import current, shared
 from chainkit.errors import RecipeError
+from chainkit.fingerprint import tensor_fingerprint
 from chainkit.interrupt import STOPPING, asked, interruption
 from chainkit.statistics import RunningStatistics, SharedStatistics
 
@@ -111,12 +111,8 @@ def require_same(tensors: Mapping[str, Tensor], when: str) -> None:
     group = current()
     if group.size == 1:
         return
-    first, *others = group.everyones({name: _digest(tensor) for name, tensor in tensors.items()})
+    first, *others = group.everyones({name: tensor_fingerprint(tensor) for name, tensor in tensors.items()})
     differing = sorted({name for other in others for name in {**first, **other} if first.get(name) != other.get(name)})
     if differing:
         names = ", ".join(differing[:3])
         raise shared(RecipeError(f"{names}: not the same in all processes {when}; train in one process"))
-
-
-def _digest(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()

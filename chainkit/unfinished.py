@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 import cattrs
 import torch
-from torch import nn
 
 from chainkit.build import Model
 from chainkit.capabilities import Divisible
@@ -23,6 +22,7 @@ from chainkit.errors import Interrupted
 from chainkit.estimator import Estimate, Estimator
 from chainkit.evaluation import checked, from_json, to_json
 from chainkit.files import write_text
+from chainkit.fingerprint import tensor_fingerprint
 from chainkit.journal import FileJournal
 from chainkit.recipe.write import unstructure
 from chainkit.training import module_tensors
@@ -46,7 +46,7 @@ class Unfinished:
         self.model = model
         self.examples = examples
         self.key = {
-            "weights": fingerprint(model),
+            "weights": {name: tensor_fingerprint(tensor) for name, tensor in module_tensors(model).items()},
             "data": dict(data),
             "examples": [examples.split, examples.seed, examples.index.tolist()],
             "versions": dict(versions) | {"torch": str(torch.__version__)},
@@ -133,12 +133,3 @@ def _kept(path: Path) -> Estimate | None:
 
 def _digest(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def fingerprint(module: nn.Module) -> str:
-    """A digest of all parameters and buffers of a module."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module_tensors(module).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

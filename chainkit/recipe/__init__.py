@@ -8,7 +8,7 @@ from chainkit.recipe.check import check_recipe
 from chainkit.recipe.find import ShippedRecipe, find_recipe, shipped_recipes
 from chainkit.recipe.read import read_part, read_recipe
 from chainkit.recipe.schema import Recipe
-from chainkit.recipe.write import resolved_text, unstructure, write_recipe
+from chainkit.recipe.write import resolved_text, unstructure
 
 __all__ = [
     "Recipe",
@@ -20,5 +20,4 @@ __all__ = [
     "resolved_text",
     "shipped_recipes",
     "unstructure",
-    "write_recipe",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import cattrs
@@ -44,13 +44,3 @@ def unstructure(value: Recipe | Part) -> dict[str, Any]:
 def resolved_text(recipe: Recipe) -> str:
     """A recipe as TOML with every default written out."""
     return tomli_w.dumps(unstructure(recipe))
-
-
-def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Writes a recipe as TOML with every default written out.
-
-    Arguments:
-        recipe: The recipe.
-        path: The file.
-    """
-    path.write_text(resolved_text(recipe), encoding="utf-8")
