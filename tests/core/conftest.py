@@ -29,6 +29,14 @@ settings.register_profile("core", deadline=None, derandomize=True)
 settings.load_profile("core")
 
 
+@pytest.fixture(scope="module")
+def without_pictures() -> Iterator[None]:
+    """Runs that take a moment spend nearly all of it on pictures, which have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHAINKIT_DISABLE_PLUGINS", "figures")
+        yield
+
+
 class StandardNormal(Prior):
     def __init__(self, dim: int) -> None:
         super().__init__()

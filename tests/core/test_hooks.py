@@ -35,6 +35,8 @@ from chainkit.testing import TINY_RECIPE, tiny_data, tiny_host, tiny_run
 from chainkit.testing.parts import TinyEstimator, TinyObjective
 from chainkit.testing.tiny import TinyGaussian, TinyPrior, TinyProcess
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 ROOT = Path(__file__).parents[2]
 LIFECYCLE = [name for name in contract.SPECIFIED if not contract.registers(name) and name != "chainkit_commands"]
 

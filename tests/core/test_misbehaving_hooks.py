@@ -25,6 +25,8 @@ from chainkit.session import Session, new_run
 from chainkit.testing import TINY_RECIPE, tiny_host
 from chainkit.testing.tiny import TinyPrior
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 LIFECYCLE = [name for name in contract.SPECIFIED if not contract.registers(name) and name != "chainkit_commands"]
 LONGER = TINY_RECIPE.replace("max_updates = 2", "max_updates = 4")
 
