@@ -15,22 +15,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import chainkit
 from chainkit.bundle import STATE, as_written, verify
 from chainkit.errors import CheckpointError, RecipeError
 from chainkit.files import LOCK, locked, require_plain, tidy, write_text
@@ -176,44 +168,3 @@ def _refuse_taken(path: Path) -> None:
     unfinished = LOCK in present and present <= _UNFINISHED
     if path.exists() and (not path.is_dir() or (present and not unfinished)):
         raise RecipeError(f"{path}: exists; continue it with `chainkit resume {path}`, or choose another --out")
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        # The settings of a repository that came from elsewhere may name a program to watch its files.
-        result = subprocess.run(["git", "-c", "core.fsmonitor=false", *arguments], capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()
-
-
-def describe_environment(device: torch.device, plugins: dict[str, str], overrides: list[str]) -> dict[str, Any]:
-    """What a figure depends on beside the recipe.
-
-    Arguments:
-        device: Where the run computes.
-        plugins: Version of the distribution of each loaded plugin.
-        overrides: ``--set`` arguments.
-    """
-    commit = _git("rev-parse", "HEAD")
-    packages = ("numpy", "torchvision", "scikit-learn", "safetensors")
-    return {
-        "chainkit": chainkit.__version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "packages": {name: version for name in packages if (version := _version(name))},
-        "plugins": plugins,
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "git": None if commit is None else {"commit": commit, "dirty": bool(_git("status", "--porcelain"))},
-        "overrides": overrides,
-        "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -33,6 +33,7 @@ class Environment:
         git: ``commit``, and ``dirty``, whether files had been changed since; None outside of a repository.
         overrides: ``key=value`` settings that replaced those of the recipe.
         command: The words of the command line.
+        continued: What was another when the run went on elsewhere, and from which update on.
     """
 
     chainkit: str = ""
@@ -46,6 +47,7 @@ class Environment:
     git: dict[str, Any] | None = None
     overrides: list[str] = attrs.field(factory=list)
     command: list[str] = attrs.field(factory=list)
+    continued: list[dict[str, Any]] = attrs.field(factory=list)
 
 
 @attrs.frozen(kw_only=True)

@@ -24,9 +24,10 @@ from chainkit.recipe import read_recipe, resolved_text
 from chainkit.recipe.schema import ValidateTable
 from chainkit.reporting import Reporter
 from chainkit.run import SHOWN_STATES, Run
-from chainkit.run_directory import RunDirectory, describe_environment, fresh_path
+from chainkit.run_directory import RunDirectory, fresh_path
 from chainkit.saving import conclude, restore, save_checkpoint, start_from
 from chainkit.sharing import poll_together, require_same, require_shareable
+from chainkit.surroundings import describe_environment, note_continuation
 from chainkit.training import module_tensors
 from chainkit.unfinished import estimated
 
@@ -140,6 +141,8 @@ class Session:
             run.say(f"continuing {run.path} at update {run.update} of {self.trainer.total_updates}")
         else:
             run.say(f"training from the start, {self.trainer.total_updates} updates")
+        if not run.finished and (changed := lead(lambda: note_continuation(run.path, run.update, run.device))):
+            run.say(f"it goes on, but not bit for bit as it would have: {'; '.join(changed)}")
         self._started, self._first = time.monotonic(), run.update
 
     @property

@@ -63,7 +63,13 @@ def _versions(record: RunRecord) -> Html:
     plugins = {f"plugin {name}": version for name, version in environment.plugins.items()}
     place = {"platform": environment.platform, "device": environment.device, "threads": environment.threads}
     commit = {} if environment.git is None else {f"git {key}": value for key, value in flat(environment.git).items()}
-    rows = [(name, text(value)) for name, value in {**found, **plugins, **place, **commit}.items() if value != ""]
+    later = {
+        f"{name} from update {continued.get('update')} on": value
+        for continued in environment.continued
+        for name, value in continued.items()
+        if name != "update"
+    }
+    rows = [(name, text(value)) for name, value in {**found, **plugins, **place, **commit, **later}.items() if value != ""]
     return folded("What the run was made with", table("Versions and machine.", ("What", "Which"), rows))
 
 

@@ -80,6 +80,7 @@ def full(kept, estimate):
         "git": {"commit": "abc", "dirty": True},
         "overrides": ['device="cpu"', "train.epochs=2"],
         "command": ["chainkit", "run", "digits.toml"],
+        "continued": [{"update": 50, "torch": "2.11.0"}],
     }
     watched = '"valid bound": -7.5, "valid bound (standard error)": 0.5'
     lines = f'{{"update": 50, "epoch": 1, "loss": 2.5}}\n{{"update": 60, "epoch": 2, "loss": 0.125, {watched}}}\n'
@@ -120,6 +121,12 @@ def test_the_evaluation_holds_every_number_of_its_file(full):
         f"On {n} test examples, weights of update 60, seed 0. Data: scaled by 1/17, uniform noise of width 1/17." for n in (100, 1000)
     ]
     assert "3.2 of 30, at least 1.5" in "".join(found.texts("td"))
+
+
+def test_the_versions_are_those_of_the_beginning_and_what_changed_on_the_way(full):
+    rows = Page(run_page(read_record(full))).texts("tr")
+    assert "torch2.10.0+cpu" in rows
+    assert "torch from update 50 on2.11.0" in rows
 
 
 def test_cells_say_what_they_head_and_wide_tables_can_be_scrolled_by_keyboard(full):
@@ -179,6 +186,7 @@ def hostile_run(kept, estimate):
         "overrides": [HOSTILE],
         "command": [HOSTILE],
         "git": {"commit": HOSTILE},
+        "continued": [{"update": HOSTILE, HOSTILE: HOSTILE}],
     }
     lines = json.dumps({"update": 1, HOSTILE: 2.0}) + "\n"
     folder = kept("hostile", figure, recipe=recipe, environment=environment, **{"metrics.jsonl": lines})

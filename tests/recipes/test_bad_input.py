@@ -20,7 +20,8 @@ from chainkit.bundle import read_bundle, verify
 from chainkit.cli import main
 from chainkit.component import Component
 from chainkit.metrics import MetricsLog
-from chainkit.run_directory import RunDirectory, describe_environment
+from chainkit.run_directory import RunDirectory
+from chainkit.surroundings import describe_environment
 from chainkit.testing import tiny_host
 from chainkit.testing.parts import Plain, TinyEstimator, TinyObjective
 
