@@ -13,7 +13,7 @@ from chainkit.curve import Curve
 
 if TYPE_CHECKING:
     from chainkit.chain import Chain
-    from chainkit.data import Data, Examples
+    from chainkit.data import Examples
     from chainkit.process import ForwardProcess
 
 
@@ -101,16 +101,16 @@ class Estimate:
 class Estimator(ABC):
     """Estimates something about a chain from examples."""
 
-    def check(self, chain: Chain, data: Data) -> None:  # noqa: B027 - most ask for nothing
+    def check(self, chain: Chain, examples: Examples) -> None:  # noqa: B027 - most ask for nothing
         """Says, before a model is trained or anything estimated, what would keep the estimate from being made.
 
         Arguments:
             chain: The generative chain, whatever its weights.
-            data: The dataset.
+            examples: What is to be estimated on; ``examples.data`` is the dataset.
 
         Raises:
             ValueError: The chain does not allow what is asked for, such as a number of sampling steps.
-            DataError: The data lacks what is needed, such as labels.
+            DataError: The data lacks what is needed, such as labels, or there are too few examples.
         """
 
     @abstractmethod

@@ -143,15 +143,17 @@ class Run:
     def _rehearse(self) -> None:
         self.check_steps(self.recipe.sample.steps, "sample.steps")
         context = Context(data=self.data.summary, steps=self.chain.steps)
-        validate, evaluate = self.recipe.validate, self.recipe.evaluate
-        tables = [] if validate is None else [("validate", validate.split, validate.estimators)]
-        for key, split, estimators in [*tables, ("evaluate", evaluate.split, evaluate.estimators)]:
-            for part in estimators:
-                self._estimator(part, context)
-                if split not in self.data.splits:
-                    raise RecipeError(f"{key}.split: {self.data.name} has no {split} split, only {', '.join(self.data.splits)}")
+        tables = {"validate": self.recipe.validate, "evaluate": self.recipe.evaluate}
+        for key, table in tables.items():
+            if table is None or not table.estimators:
+                continue
+            if table.split not in self.data.splits:
+                raise RecipeError(f"{key}.split: {self.data.name} has no {table.split} split, only {', '.join(self.data.splits)}")
+            examples = self.data.examples(table.split, table.examples, device=self.device)
+            for part in table.estimators:
+                self._estimator(part, context, examples)
 
-    def _estimator(self, part: Part, context: Context) -> Estimator:
+    def _estimator(self, part: Part, context: Context, examples: Examples) -> Estimator:
         """The estimator of a recipe's table.
 
         Raises:
@@ -159,7 +161,7 @@ class Run:
         """
         estimator: Estimator = build_part(part, context)
         try:
-            estimator.check(self.chain, self.data)
+            estimator.check(self.chain, examples)
         except (ValueError, DataError) as error:
             raise RecipeError(f"{part.path}: {error}") from error
         return estimator
@@ -286,7 +288,7 @@ class Run:
             )
         changed = changed_versions(read_environment(self.path).plugins, self.host.plugins)
         unfinished = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions(), told_by)
-        for part, estimator in [(part, self._estimator(part, context)) for part in parts]:
+        for part, estimator in [(part, self._estimator(part, context, chosen)) for part in parts]:
             self.say(f"estimating {part.name} on {len(chosen)} {chosen.split} examples")
             figure = unfinished.once(part, estimator)
             self.figures.append(attrs.evolve(figure, warnings=(*figure.warnings, *changed)))

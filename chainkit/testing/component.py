@@ -12,7 +12,7 @@ import torch
 from chainkit.capabilities import Distribution
 from chainkit.chain import Chain
 from chainkit.component import Component, Context, Part
-from chainkit.data import Data
+from chainkit.data import Data, Examples
 from chainkit.errors import DataError, MissingPackage, WrongPart
 from chainkit.estimator import Estimator
 from chainkit.registry import Registry
@@ -139,10 +139,10 @@ def _accepted(part: Part, around: Surroundings) -> Any:
         raise
 
 
-def _goes_with(estimator: Estimator, chain: Chain, around: Surroundings) -> bool:
+def _goes_with(estimator: Estimator, chain: Chain, examples: Examples, around: Surroundings) -> bool:
     """Whether an estimator does not refuse labels."""
     try:
-        estimator.check(chain, around.data)
+        estimator.check(chain, examples)
     except (ValueError, DataError):
         return not around.conditional
     return True
@@ -211,7 +211,7 @@ def _check_estimator(part: Part, registry: Registry, device: torch.device, where
         around.data.to(device)
         examples, chain = around.data.examples("test", device=device), around.chain().to(device)
         estimator = _accepted(part, around)
-        if estimator is not None and _goes_with(estimator, chain, around):
+        if estimator is not None and _goes_with(estimator, chain, examples, around):
             with _undeclared(around, where), suppress(*([DataError] if around.conditional else [])):  # labels refused late
                 check_estimator(estimator, chain, around.process.to(device), examples, where=where)
 

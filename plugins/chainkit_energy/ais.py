@@ -96,8 +96,8 @@ class AIS(Estimator, Divisible):
     chains: int = 100
     max_rows: int = 4000
 
-    def check(self, chain: Chain, data: Data) -> None:
-        require_one_law("ais", data)
+    def check(self, chain: Chain, examples: Examples) -> None:
+        require_one_law("ais", examples.data)
 
     @torch.no_grad()
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
@@ -107,7 +107,7 @@ class AIS(Estimator, Divisible):
             DataError: The data is labelled: every class would have a Z of its own.
             TypeError: The operator is not reversible or comes from no energy.
         """
-        self.check(chain, examples.data)
+        self.check(chain, examples)
         longer = stretched(chain, self.steps)
         with evaluating(chain), torch.autocast(torch.device(examples.device).type, enabled=False):
             weights = partition_weights(longer, self.chains, examples)

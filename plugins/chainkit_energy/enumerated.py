@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chainkit import Chain, Context, Estimate, Estimator, ForwardProcess
 from chainkit.capabilities import BinaryStates
-from chainkit.data import Data, Examples
+from chainkit.data import Examples
 from chainkit.errors import DataError
 from chainkit.modes import evaluating
 from chainkit_energy.ais import log_unnormalised, require_one_law
@@ -72,8 +72,8 @@ class Enumerated(Estimator):
 
     max_rows: int = 4000
 
-    def check(self, chain: Chain, data: Data) -> None:
-        require_one_law("enumerated", data)
+    def check(self, chain: Chain, examples: Examples) -> None:
+        require_one_law("enumerated", examples.data)
 
     @torch.no_grad()
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
@@ -86,7 +86,7 @@ class Enumerated(Estimator):
         data, operator = examples.data, chain.operator
         if not isinstance(operator, EnergyOperator):
             raise TypeError(f"an operator without an energy has no partition function: {type(operator).__name__}")
-        self.check(chain, data)
+        self.check(chain, examples)
         binary = issubclass(data.preparation.states, BinaryStates)
         with evaluating(chain), torch.autocast(torch.device(examples.device).type, enabled=False):
             like = cast(Tensor, next(examples.batches(1)).origin)[0]

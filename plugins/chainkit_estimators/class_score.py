@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.special import entr
 
 from chainkit import Chain, Context, Estimate, ForwardProcess
-from chainkit.data import Data, Examples
+from chainkit.data import Examples
 from chainkit_estimators.figures import jackknife_error, labels
 from chainkit_estimators.reader import Training, accuracy, labels_of, reader
 from chainkit_estimators.sample_configs import ClassScoreConfig
@@ -51,9 +51,9 @@ class ClassScore(OfSamples):
     steps: int | None = None
     last: Last = "draw"
 
-    def check(self, chain: Chain, data: Data) -> None:
-        super().check(chain, data)
-        labels_of(data, "train")
+    def check(self, chain: Chain, examples: Examples) -> None:
+        super().check(chain, examples)
+        labels_of(examples.data, "train")
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Trains the classifier, and has it read samples.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from chainkit.chain import Chain
 from chainkit.component import Context
-from chainkit.data import Data, Examples
+from chainkit.data import Examples
 from chainkit.estimator import Estimate
 from chainkit.process import ForwardProcess
 from chainkit.random import seeded
@@ -44,9 +44,9 @@ class ClassifierScore(OfSamples):
     epochs: int = 10
     train_examples: int = 20_000
 
-    def check(self, chain: Chain, data: Data) -> None:
-        super().check(chain, data)
-        labels_of(data, "train")
+    def check(self, chain: Chain, examples: Examples) -> None:
+        super().check(chain, examples)
+        labels_of(examples.data, "train")
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Trains the classifier and reads samples, held-out data and draws of the factorial model.

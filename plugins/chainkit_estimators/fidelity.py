@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from chainkit import Chain, Context, Estimate, ForwardProcess
-from chainkit.data import Data, Examples
+from chainkit.data import Examples
 from chainkit.errors import DataError
 from chainkit.packages import imported
 from chainkit_estimators.figures import labels
@@ -113,9 +113,9 @@ class Fidelity(OfSamples):
     extractor: str = INCEPTION
     weights: Path | None = None
 
-    def check(self, chain: Chain, data: Data) -> None:
-        super().check(chain, data)
-        _require_channels(data.shape[0])
+    def check(self, chain: Chain, examples: Examples) -> None:
+        super().check(chain, examples)
+        _require_channels(examples.data.shape[0])
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Draws samples and compares them.

@@ -70,13 +70,18 @@ class Frechet(Comparing):
 
     sampling: Sampling = attrs.field(factory=lambda: Sampling(features="classifier"))
 
+    @property
+    def least(self) -> int:
+        return 2 * GROUPS
+
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Draws samples and compares them.
 
         Raises:
             DataError: Fewer than 20 examples, or no labels for the classifier.
         """
-        sets = drawn_sets(chain, examples, self.sampling, 2 * GROUPS)
+        self.check(chain, examples)
+        sets = drawn_sets(chain, examples, self.sampling)
         samples, data = fitted(sets.samples), fitted(sets.held_out)
         over_samples = jackknife_error([frechet_distance(left, data) for left in without_groups(sets.samples)])
         over_data = jackknife_error([frechet_distance(samples, left) for left in without_groups(sets.held_out)])

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from chainkit import Batch, Chain, Context, Estimate, Estimator, ForwardProcess, Transition
 from chainkit.capabilities import Density, Divisible, HasMean
-from chainkit.data import Data, Examples
+from chainkit.data import Examples
 from chainkit.distributions import Gaussian
 from chainkit.log_weight import over_walks
 from chainkit.random import Source
@@ -141,8 +141,8 @@ class Isotropic(Estimator, Divisible):
     fit_examples: int = 500
     max_rows: int = 4000
 
-    def check(self, chain: Chain, data: Data) -> None:
-        self.estimator.check(chain, data)
+    def check(self, chain: Chain, examples: Examples) -> None:
+        self.estimator.check(chain, examples)
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Chooses v and estimates.

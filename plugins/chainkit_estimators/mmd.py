@@ -104,13 +104,18 @@ class Mmd(Comparing):
     bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
     relative: bool = True
 
+    @property
+    def least(self) -> int:
+        return LEAST
+
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Draws samples and compares them.
 
         Raises:
             DataError: Fewer than 3 examples.
         """
-        sets = drawn_sets(chain, examples, self.sampling, LEAST)
+        self.check(chain, examples)
+        sets = drawn_sets(chain, examples, self.sampling)
         scale = median_distance(sets.training[:MEDIAN_OF]) if self.relative else 1.0
         bandwidths = torch.tensor(self.bandwidths, dtype=torch.float64, device=sets.samples.device) * scale
         found, nearby = (

@@ -90,13 +90,18 @@ class Neighbours(Comparing):
     sampling: Sampling = attrs.field(factory=Sampling)
     k: int = 5
 
+    @property
+    def least(self) -> int:
+        return self.k + 1
+
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Draws samples and compares them.
 
         Raises:
             DataError: No more than k examples.
         """
-        sets = drawn_sets(chain, examples, self.sampling, self.k + 1)
+        self.check(chain, examples)
+        sets = drawn_sets(chain, examples, self.sampling)
         found = scores(sets.samples, sets.held_out, self.k)
         nearby = scores(sets.training, sets.held_out, self.k)
         others = {name: terms.mean().item() for name, terms in found.items() if name != "coverage"}

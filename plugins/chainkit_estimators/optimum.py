@@ -28,8 +28,8 @@ class Optimum(Estimator):
 
     max_rows: int = 4000
 
-    def check(self, chain: Chain, data: Data) -> None:
-        _law(data)
+    def check(self, chain: Chain, examples: Examples) -> None:
+        _law(examples.data)
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Evaluates the law; chain and process are not used.

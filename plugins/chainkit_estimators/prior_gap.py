@@ -148,6 +148,13 @@ def jackknife(prior: Gaussian | Bernoulli, ends: Ends) -> tuple[float, float, fl
     return value, jackknife_error(without.tolist()), whole - value
 
 
+def _prior(chain: Chain) -> Gaussian | Bernoulli:
+    prior = chain.prior(1)
+    if not isinstance(prior, (Gaussian, Bernoulli)):
+        raise ValueError(f"the prior gap is estimated for Gaussian and Bernoulli priors, not {type(prior).__name__}")
+    return prior
+
+
 @attrs.frozen(kw_only=True)
 class PriorGap(Estimator):
     """A lower estimate of KL(q(s_K) || p*) in nats, and how far the walks moved.
@@ -162,18 +169,21 @@ class PriorGap(Estimator):
 
     max_rows: int = 4000
 
+    def check(self, chain: Chain, examples: Examples) -> None:
+        if len(examples) < 2 * GROUPS:
+            raise DataError(f"{2 * GROUPS} examples or more are needed, not {len(examples)}")
+        _prior(chain)
+
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Estimates the gap from one walk per example.
 
         Raises:
             DataError: Fewer than 40 examples.
-            TypeError: The prior is neither Gaussian nor Bernoulli, or the states are not tensors.
+            ValueError: The prior is neither Gaussian nor Bernoulli.
+            TypeError: The states are not tensors.
         """
-        prior = chain.prior(1)
-        if not isinstance(prior, (Gaussian, Bernoulli)):
-            raise TypeError(f"the prior gap is estimated for Gaussian and Bernoulli priors, not {type(prior).__name__}")
-        if len(examples) < 2 * GROUPS:
-            raise DataError(f"prior-gap: needs {2 * GROUPS} examples or more, not {len(examples)}")
+        self.check(chain, examples)
+        prior = _prior(chain)
         ends = walk_to_the_end(chain, process, examples, prior, self.max_rows)
         gap, error, bias = jackknife(prior, ends)
         elements = len(examples) * math.prod(examples.data.shape)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from chainkit import Chain, Estimator
-from chainkit.data import Data, Examples
+from chainkit.data import Examples
 from chainkit.errors import DataError, NonFiniteError
 from chainkit.interrupt import poll
 from chainkit.random import integers, seeded
@@ -41,7 +41,7 @@ class OfSamples(Estimator):
     def steps(self) -> int | None:
         """Number of sampling steps; None is the trained K."""
 
-    def check(self, chain: Chain, data: Data) -> None:
+    def check(self, chain: Chain, examples: Examples) -> None:
         chain.plan(chain.steps if self.steps is None else self.steps)
 
 
@@ -182,13 +182,21 @@ class Comparing(OfSamples):
     sampling: Sampling
 
     @property
+    def least(self) -> int:
+        """How many examples there must be of the split and of the training data."""
+        return 1
+
+    @property
     def steps(self) -> int | None:
         return self.sampling.steps
 
-    def check(self, chain: Chain, data: Data) -> None:
-        super().check(chain, data)
+    def check(self, chain: Chain, examples: Examples) -> None:
+        super().check(chain, examples)
         if self.sampling.features == "classifier":
-            labels_of(data, "train")
+            labels_of(examples.data, "train")
+        for split, size in ((examples.split, len(examples)), ("train", len(examples.data.split("train")))):
+            if size < self.least:
+                raise DataError(f"{self.least} examples or more are needed of the {split} split, not {size}")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -206,24 +214,19 @@ class Sets:
     training: Tensor
 
 
-def drawn_sets(chain: Chain, examples: Examples, sampling: Sampling, least: int) -> Sets:
+def drawn_sets(chain: Chain, examples: Examples, sampling: Sampling) -> Sets:
     """Draws samples, and takes data to compare them with.
 
     Arguments:
         chain: The chain.
         examples: The held-out data.
         sampling: What is wanted.
-        least: How many vectors each set must have.
 
     Raises:
-        DataError: There is less data.
         NonFiniteError: A sample or its features are not finite.
     """
     found = features(sampling.features, examples)
     training = examples.data.examples("train", sampling.samples, seed=examples.seed, device=examples.device)
-    for split, size in ((examples.split, len(examples)), ("train", len(training))):
-        if size < least:
-            raise DataError(f"{least} examples or more are needed of the {split} split, not {size}")
     samples = found(draw(chain, examples, sampling.samples, sampling.steps, sampling.last))
     _require_finite(samples, "samples, as features,")
     return Sets(

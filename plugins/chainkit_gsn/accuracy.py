@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from chainkit.chain import Chain
-from chainkit.data import Data, Examples
+from chainkit.data import Examples
 from chainkit.errors import DataError
 from chainkit.estimator import Estimate, Estimator
 from chainkit.interrupt import poll
@@ -41,11 +41,11 @@ class OutputAccuracy(Estimator):
     steps: int | None = None
     max_rows: int = 4000
 
-    def check(self, chain: Chain, data: Data) -> None:
+    def check(self, chain: Chain, examples: Examples) -> None:
         chain.plan(chain.steps if self.steps is None else self.steps)
-        if data.summary.condition is None:
+        if examples.data.summary.condition is None:
             raise DataError(
-                f"outputs are judged by what each example is conditioned on, which {data.name} lacks; take the dataset labels-of"
+                f"outputs are judged by what each example is conditioned on, which {examples.data.name} lacks; take the dataset labels-of"
             )
 
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:

@@ -62,8 +62,8 @@ class Sampling(Estimator):
     conditioned: bool = False
     refusing: str = ""
 
-    def check(self, chain, data):
-        if self.refusing == "before" and data.classes:
+    def check(self, chain, examples):
+        if self.refusing == "before" and examples.data.classes:
             raise DataError("no labels, please")
 
     def estimate(self, chain, process, examples) -> Estimate:

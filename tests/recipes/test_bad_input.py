@@ -168,6 +168,14 @@ BAD = {
     ),
     "a device of another kind": (["device=cude"], "device: must be auto, cpu, cuda or cuda:N"),
     "a device that is not here": (["device='cuda:99'"], "device: 'cuda:99' cannot be used here"),
+    "fewer examples than an estimator needs": (
+        ["evaluate.estimators=['prior-gap']", "evaluate.examples=39"],
+        "evaluate.estimators.0: 40 examples or more are needed, not 39",
+    ),
+    "fewer examples than an estimator needs to watch": (
+        ["validate={estimator={type='neighbours', k=9}, examples=9}"],
+        "validate.estimator: 10 examples or more are needed of the valid split, not 9",
+    ),
     "examples that are not there": (
         ["evaluate.split=valid", "data.valid=0"],
         "evaluate.split: digits has no valid split, only train, test",

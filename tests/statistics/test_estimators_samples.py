@@ -152,7 +152,7 @@ def test_the_mmd_of_a_chain_stands_beside_that_of_training_data():
 
 def test_training_data_is_compared_as_samples_are():
     estimator, model = Mmd(sampling=Sampling(samples=30), bandwidths=(0.5, 2.0), relative=False), chain()
-    sets = drawn_sets(model, data().examples("test"), estimator.sampling, 3)
+    sets = drawn_sets(model, data().examples("test"), estimator.sampling)
     widths = torch.tensor([0.5, 2.0], dtype=torch.float64)
     expected = discrepancy(sets.training, sets.held_out, widths)[0][-1].item()
     assert estimated(estimator, model).beside == {"training data": pytest.approx(expected)}
@@ -236,6 +236,13 @@ def test_the_mmd_needs_three_examples():
         estimated(Mmd(sampling=Sampling(samples=50)), examples=data().examples("test", 2))
 
 
+def test_the_frechet_distance_needs_two_examples_in_every_tenth():
+    estimator = Frechet(sampling=Sampling(samples=20, features="pixels"))
+    assert math.isfinite(estimated(estimator, examples=data().examples("test", 20)).error_examples)
+    with pytest.raises(DataError, match="20 examples or more are needed of the test split, not 19"):
+        estimated(estimator, examples=data().examples("test", 19))
+
+
 @pytest.mark.parametrize("estimator", [Frechet, Mmd, Neighbours, Copying, ClassScore], ids=lambda kind: kind.__name__)
 def test_samples_that_are_no_finite_numbers_are_counted(estimator):
     sampling = {"samples": 50} if estimator is ClassScore else {"sampling": Sampling(samples=50)}
@@ -311,7 +318,7 @@ def test_the_frechet_distance_is_the_closed_form():
 def test_the_error_is_that_of_samples_and_data_together():
     examples = data(80).examples("test")
     sampling = Sampling(samples=60, features="pixels")
-    sets = drawn_sets(chain(), examples, sampling, 20)
+    sets = drawn_sets(chain(), examples, sampling)
     samples, held_out = fitted(sets.samples), fitted(sets.held_out)
     parts = [
         [frechet_distance(left, held_out) for left in without_groups(sets.samples)],
