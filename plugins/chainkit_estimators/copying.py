@@ -56,8 +56,17 @@ class Copying(Comparing):
     sampling: Sampling = attrs.field(factory=Sampling)
     train_examples: int | None = None
 
+    @property
+    def least(self) -> int:
+        return 2
+
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
-        """Draws samples and looks for their nearest training examples."""
+        """Draws samples and looks for their nearest training examples.
+
+        Raises:
+            DataError: There is one example only.
+        """
+        self.check(chain, examples)
         found = features(self.sampling.features, examples)
         training = examples.data.examples("train", self.train_examples, seed=examples.seed, device=examples.device)
         samples = found(draw(chain, examples, self.sampling.samples, self.sampling.steps, self.sampling.last))

@@ -182,9 +182,9 @@ class Comparing(OfSamples):
     sampling: Sampling
 
     @property
+    @abstractmethod
     def least(self) -> int:
         """How many examples there must be of the split and of the training data."""
-        return 1
 
     @property
     def steps(self) -> int | None:

@@ -236,6 +236,13 @@ def test_the_mmd_needs_three_examples():
         estimated(Mmd(sampling=Sampling(samples=50)), examples=data().examples("test", 2))
 
 
+def test_copying_needs_two_examples():
+    estimator = Copying(sampling=Sampling(samples=2))
+    assert math.isfinite(estimated(estimator, examples=data(2).examples("test")).error_examples)
+    with pytest.raises(DataError, match="2 examples or more are needed of the test split, not 1"):
+        estimated(estimator, examples=data(1).examples("test"))
+
+
 def test_the_frechet_distance_needs_two_examples_in_every_tenth():
     estimator = Frechet(sampling=Sampling(samples=20, features="pixels"))
     assert math.isfinite(estimated(estimator, examples=data().examples("test", 20)).error_examples)
