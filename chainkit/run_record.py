@@ -29,7 +29,8 @@ class Environment:
         plugins: Distribution and version of each plugin, by its id.
         platform: Operating system.
         device: Where it was computed.
-        threads: How many.
+        threads: How many in each process; 0 is unknown.
+        processes: How many shared out every batch; 0 is unknown.
         git: ``commit``, and ``dirty``, whether files had been changed since; None outside of a repository.
         overrides: ``key=value`` settings that replaced those of the recipe.
         command: The words of the command line.
@@ -43,7 +44,8 @@ class Environment:
     plugins: dict[str, str] = attrs.field(factory=dict)
     platform: str = ""
     device: str = ""
-    threads: int = 1
+    threads: int = 0
+    processes: int = 0
     git: dict[str, Any] | None = None
     overrides: list[str] = attrs.field(factory=list)
     command: list[str] = attrs.field(factory=list)

@@ -27,7 +27,7 @@ from chainkit.run import SHOWN_STATES, Run
 from chainkit.run_directory import RunDirectory, fresh_path
 from chainkit.saving import conclude, restore, save_checkpoint, start_from
 from chainkit.sharing import poll_together, require_same, require_shareable
-from chainkit.surroundings import describe_environment, note_continuation
+from chainkit.surroundings import describe_environment, exactness, note_continuation
 from chainkit.training import module_tensors
 from chainkit.unfinished import estimated
 
@@ -50,10 +50,11 @@ def new_run(recipe: Path, path: Path | None, host: Host, *, overrides: Sequence[
     """
     checked_recipe = read_recipe(recipe, host.registry, overrides)
     given, resolved = recipe.read_text(encoding="utf-8"), resolved_text(checked_recipe)
+    computing = exactness(choose_device(checked_recipe.device))
     with ExitStack() as stack:
 
         def make() -> RunDirectory:
-            environment = describe_environment(choose_device(checked_recipe.device), host.versions(), list(overrides))
+            environment = describe_environment(computing, host.versions(), list(overrides))
             folder = path or fresh_path(Path("runs"), recipe.stem)
             return stack.enter_context(RunDirectory.making(folder, given, resolved, environment))
 
@@ -141,7 +142,8 @@ class Session:
             run.say(f"continuing {run.path} at update {run.update} of {self.trainer.total_updates}")
         else:
             run.say(f"training from the start, {self.trainer.total_updates} updates")
-        if not run.finished and (changed := lead(lambda: note_continuation(run.path, run.update, run.device))):
+        computing = exactness(run.device)
+        if not run.finished and (changed := lead(lambda: note_continuation(run.path, run.update, computing))):
             run.say(f"it goes on, but not bit for bit as it would have: {'; '.join(changed)}")
         self._started, self._first = time.monotonic(), run.update
 

@@ -8,12 +8,14 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import chainkit
+from chainkit.distributed import current
 from chainkit.files import write_text
 from chainkit.run_record import Environment, read_environment
 
@@ -24,27 +26,28 @@ def exactness(device: torch.device) -> dict[str, Any]:
     """What sums of floating-point numbers depend on: only where all of it is the same does a run go on bit for bit.
 
     Arguments:
-        device: Where the run computes.
+        device: Where this process computes.
     """
     return {
         "chainkit": chainkit.__version__,
         "torch": str(torch.__version__),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
+        "processes": current().size,
     }
 
 
-def describe_environment(device: torch.device, plugins: dict[str, str], overrides: list[str]) -> dict[str, Any]:
+def describe_environment(computing: Mapping[str, Any], plugins: dict[str, str], overrides: list[str]) -> dict[str, Any]:
     """What a figure depends on beside the recipe.
 
     Arguments:
-        device: Where the run computes.
+        computing: What :func:`exactness` says.
         plugins: Version of the distribution of each loaded plugin.
         overrides: ``--set`` arguments.
     """
     commit = _git("rev-parse", "HEAD")
     return {
-        **exactness(device),
+        **computing,
         "python": sys.version.split()[0],
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "plugins": plugins,
@@ -55,22 +58,22 @@ def describe_environment(device: torch.device, plugins: dict[str, str], override
     }
 
 
-def note_continuation(path: Path, update: int, device: torch.device) -> list[str]:
+def note_continuation(path: Path, update: int, computing: Mapping[str, Any]) -> list[str]:
     """Adds to ``environment.json`` what is another from an update on.
 
     Arguments:
         path: The run directory.
         update: How many updates were made so far.
-        device: Where the run computes now.
+        computing: What :func:`exactness` says now.
 
     Returns:
-        What has changed, in words; nothing where that is not known, since the file is absent.
+        What has changed, in words; nothing of what the file does not know.
 
     Raises:
         CheckpointError: The file is damaged.
     """
-    before, now = _last(read_environment(path)), exactness(device)
-    changed = {name: now[name] for name, value in before.items() if now[name] != value}
+    before = _last(read_environment(path), computing)
+    changed = {name: computing[name] for name, value in before.items() if computing[name] != value}
     if changed:
         file = path / "environment.json"
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -79,12 +82,11 @@ def note_continuation(path: Path, update: int, device: torch.device) -> list[str
     return [f"{name} {before[name]} before, {value} now" for name, value in changed.items()]
 
 
-def _last(environment: Environment) -> dict[str, Any]:
+def _last(environment: Environment, names: Iterable[str]) -> dict[str, Any]:
     """Under what the run went on last, as far as it is known."""
-    names = ("chainkit", "torch", "device", "threads") if environment.torch else ()
-    known = {name: getattr(environment, name) for name in names}
+    known = {name: getattr(environment, name) for name in names if getattr(environment, name)}
     for continued in environment.continued:
-        known |= {name: continued[name] for name in names if name in continued}
+        known |= {name: continued[name] for name in known if name in continued}
     return known
 
 

@@ -61,7 +61,8 @@ def _versions(record: RunRecord) -> Html:
     environment = record.environment
     found = {"chainkit": environment.chainkit, "Python": environment.python, "torch": environment.torch, **environment.packages}
     plugins = {f"plugin {name}": version for name, version in environment.plugins.items()}
-    place = {"platform": environment.platform, "device": environment.device, "threads": environment.threads}
+    counts = {"threads": environment.threads or "", "processes": environment.processes or ""}
+    place = {"platform": environment.platform, "device": environment.device, **counts}
     commit = {} if environment.git is None else {f"git {key}": value for key, value in flat(environment.git).items()}
     later = {
         f"{name} from update {continued.get('update')} on": value

@@ -283,6 +283,11 @@ def test_one_that_is_killed_and_all_that_are_stopped_leave_a_run_that_another_nu
 
     assert launcher.run(1, log, "resume", run) == [0], log.read_text()
     same_run(run, tmp_path / "1")
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["processes"] == 3
+    assert [one["processes"] for one in environment["continued"]] == [2, 1]
+    assert environment["continued"][0]["update"] == int(killed)
+    assert log.read_text().count("processes 3 before, 2 now") == 1
 
 
 def test_torchrun_starts_stops_and_resumes_a_run(launcher, recipe, tmp_path):

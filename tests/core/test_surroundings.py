@@ -94,8 +94,9 @@ def test_an_ended_run_is_evaluated_anywhere(stopped: Path) -> None:
 
 
 def test_nothing_is_known_without_a_file_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
-    assert note_continuation(tmp_path, 0, CPU) == []
+    assert note_continuation(tmp_path, 0, exactness(CPU)) == []
     assert not (tmp_path / "environment.json").exists()
-    (tmp_path / "environment.json").write_text(json.dumps(describe_environment(CPU, {}, []) | {"continued": "no list of tables"}))
+    environment = describe_environment(exactness(CPU), {}, [])
+    (tmp_path / "environment.json").write_text(json.dumps(environment | {"continued": "no list of tables"}))
     with pytest.raises(CheckpointError, match="damaged"):
-        note_continuation(tmp_path, 0, CPU)
+        note_continuation(tmp_path, 0, exactness(CPU))
