@@ -7,6 +7,7 @@ over all settings of the hidden units, or of the bits themselves.
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import attrs
@@ -52,14 +53,24 @@ def log_partition(energy: Energy, like: Tensor, *, binary: bool = True, rows: in
     Raises:
         DataError: There are more.
     """
-    hidden = energy.hidden_units if isinstance(energy, Bipartite) else MOST_BITS + 1
-    if min(hidden, like.numel() if binary else hidden) > MOST_BITS:
-        raise DataError(f"log Z is summed over at most {MOST_BITS} hidden units or bits; estimate it with ais")
-    if isinstance(energy, Bipartite) and hidden <= MOST_BITS:
-        terms = [energy.log_hidden_marginal(part) for part in settings(hidden, like).split(rows)]
+    _require_few(energy, like.numel(), binary)
+    if isinstance(energy, Bipartite) and energy.hidden_units <= MOST_BITS:
+        terms = [energy.log_hidden_marginal(part) for part in settings(energy.hidden_units, like).split(rows)]
     else:
         terms = [-energy(part.unflatten(1, like.shape)) for part in settings(like.numel(), like).split(rows)]
     return torch.cat(terms).double().logsumexp(0).item()
+
+
+def _require_few(energy: Energy, elements: int, binary: bool) -> None:
+    counts = [energy.hidden_units] if isinstance(energy, Bipartite) else []
+    if all(count > MOST_BITS for count in [*counts, *([elements] if binary else [])]):
+        raise DataError(f"log Z is summed over at most {MOST_BITS} hidden units or bits; estimate it with ais")
+
+
+def _energy(chain: Chain) -> Energy:
+    if not isinstance(chain.operator, EnergyOperator):
+        raise TypeError(f"an operator without an energy has no partition function: {type(chain.operator).__name__}")
+    return chain.operator.energy
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +84,9 @@ class Enumerated(Estimator):
     max_rows: int = 4000
 
     def check(self, chain: Chain, examples: Examples) -> None:
-        require_one_law("enumerated", examples.data)
+        data = examples.data
+        require_one_law("enumerated", data)
+        _require_few(_energy(chain), math.prod(data.shape), issubclass(data.preparation.states, BinaryStates))
 
     @torch.no_grad()
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
@@ -83,14 +96,11 @@ class Enumerated(Estimator):
             DataError: There are too many settings, or the data is labelled.
             TypeError: The operator comes from no energy.
         """
-        data, operator = examples.data, chain.operator
-        if not isinstance(operator, EnergyOperator):
-            raise TypeError(f"an operator without an energy has no partition function: {type(operator).__name__}")
         self.check(chain, examples)
-        binary = issubclass(data.preparation.states, BinaryStates)
+        binary = issubclass(examples.data.preparation.states, BinaryStates)
         with evaluating(chain), torch.autocast(torch.device(examples.device).type, enabled=False):
             like = cast(Tensor, next(examples.batches(1)).origin)[0]
-            total = log_partition(operator.energy, like, binary=binary, rows=self.max_rows)
+            total = log_partition(_energy(chain), like, binary=binary, rows=self.max_rows)
             values = log_unnormalised(chain, examples, self.max_rows) - total
         return Estimate(
             name="enumerated",

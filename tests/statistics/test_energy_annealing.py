@@ -1,6 +1,7 @@
 """Annealed importance sampling, forwards, backwards and both, against partition functions that are summed exactly."""
 
 import math
+from contextlib import nullcontext
 
 import attrs
 import pytest
@@ -204,6 +205,13 @@ def test_the_enumerated_figure_is_the_exact_one(large):
     assert found.value == pytest.approx(log_p[place].mean().item())
     assert found.error_examples == pytest.approx((log_p[place].std() / 200**0.5).item())
     assert found.error_walks is None
+
+
+@pytest.mark.parametrize(("visible", "hidden", "fits"), [(21, 20, True), (20, 21, True), (21, 21, False)])
+def test_sums_over_too_many_settings_are_refused_before_training(visible, hidden, fits):
+    chain, examples = machine_chain(visible, hidden, 2), data_of(torch.zeros(5, visible, dtype=torch.float64))("test")
+    with nullcontext() if fits else pytest.raises(DataError, match="at most 20 hidden units or bits"):
+        Enumerated().check(chain, examples)
 
 
 def test_the_error_of_annealing_is_about_the_relative_one_of_the_mean_weight(large):
