@@ -23,7 +23,7 @@ from chainkit.kernel import Kernel
 from chainkit.objective import Loss, Objective
 from chainkit.operator import TransitionOperator
 from chainkit.process import ForwardProcess
-from chainkit.random import Source, seed_of
+from chainkit.random import Source, global_seed
 from chainkit.recipe.parts import parts
 from chainkit.recipe.schema import Recipe
 from chainkit.schedule import Schedule
@@ -189,8 +189,7 @@ def build_model(recipe: Recipe, data: Data, device: torch.device) -> Model:
         RecipeError: A part does not go with its settings or with the others, or a temperature is none.
         PluginError: The code of a component is at fault.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(recipe.seed, "initial weights"))
+    with global_seed(recipe.seed, "initial weights"):
         summary = data.summary
         on_host = attrs.evolve(summary, mean=summary.mean.cpu(), variance=summary.variance.cpu())
         context = Context(data=on_host)

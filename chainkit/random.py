@@ -18,7 +18,8 @@ What the rows of a batch have in common, such as one step for all, is drawn from
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias, Union
 
 import torch
@@ -84,6 +85,18 @@ def seeded(device: torch.device | str, *key: int | str) -> torch.Generator:
         key: Seed first, then the place in the run, for example ``(seed, "update", 17)``.
     """
     return torch.Generator(device=device).manual_seed(seed_of(*key))
+
+
+@contextmanager
+def global_seed(*key: int | str) -> Iterator[None]:
+    """Within it torch's own generator depends on the key alone, since layers draw their initial weights from it; then it is as it was.
+
+    Arguments:
+        key: As for :func:`seeded`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(*key))
+        yield
 
 
 def common(source: Source) -> torch.Generator | None:

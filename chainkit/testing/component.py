@@ -15,6 +15,7 @@ from chainkit.component import Component, Context, Part
 from chainkit.data import Data, Examples
 from chainkit.errors import DataError, MissingPackage, WrongPart
 from chainkit.estimator import Estimator
+from chainkit.random import global_seed
 from chainkit.registry import Registry
 from chainkit.schedule import Schedule
 from chainkit.testing.dataset import check_dataset
@@ -75,7 +76,8 @@ def check_component(
     where = f"{kind} {component.name}"
     _check_documentation(component, where)
     try:
-        _CHECKS.get(kind, _check_part)(part, registry, torch.device(device), where)
+        with global_seed(0, "check", where):
+            _CHECKS.get(kind, _check_part)(part, registry, torch.device(device), where)
     except MissingPackage as error:
         raise Unavailable(str(error)) from error
     except WrongPart as error:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from chainkit.data import Data, Examples
 from chainkit.errors import DataError
 from chainkit.interrupt import poll
-from chainkit.random import seed_of, seeded
+from chainkit.random import global_seed, seeded
 
 
 @attrs.frozen(kw_only=True)
@@ -81,8 +81,7 @@ def accuracy(network: nn.Module, examples: Examples) -> float:
 def _train(data: Data, training: Training, seed: int, device: torch.device | str) -> nn.Sequential:
     chosen = data.examples("train", training.train_examples, seed=seed, device=device).index
     labels = labels_of(data, "train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "classifier"))
+    with global_seed(seed, "classifier"):
         layers = [nn.Flatten(), nn.Linear(data.summary.dim, training.hidden), nn.ReLU(), nn.Linear(training.hidden, classes_of(data))]
         network = nn.Sequential(*layers).to(device, data.dtype)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainkit.distributions import Gaussian
-from chainkit.random import BITS, Rows, chance, integers, normal, seed_of, seeded, uniform
+from chainkit.random import BITS, Rows, chance, global_seed, integers, normal, seed_of, seeded, uniform
 
 
 def rows_of(*names: str, rows: int = 1) -> Rows:
@@ -108,3 +108,16 @@ def test_chances_of_neighbouring_elements_are_independent():
     draws = chance(torch.empty(40_000, 8), 0.25, seeded("cpu", 3)).double()
     correlations = torch.corrcoef(draws.T) - torch.eye(8)
     assert correlations.abs().max() < 5 / math.sqrt(40_000)
+
+
+def test_the_global_generator_depends_on_the_key_within_and_is_as_it_was_after():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    drawn = []
+    for key in ("a", "a", "b"):
+        with global_seed(0, key):
+            drawn.append(torch.rand(3))
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

@@ -135,9 +135,13 @@ def test_what_cannot_be_enumerated_or_read_is_refused():
         Enumerated.bits((13,))
     with pytest.raises(TypeError, match="not linear-Gaussian: Bernoulli"):
         LinearGaussian((2,)).moments(Chain(OraclePrior(tiny_data(binary=True).provided()[0]), WalkbackBernoulli(None), 1))
+
+
+@pytest.mark.parametrize("bend", [1.0, 1e-6])
+def test_a_mean_that_is_not_quite_linear_is_refused(bend):
     bent = GaussianReverse(GaussianDiffusion(LinearVariances(0.1, 0.2), 2), 2, MEAN, COVARIANCE).chain()
     bent.operator.forward = lambda state, k, condition=None: type(
-        "Bent", (), {"at": lambda self, t: Gaussian(state.square(), state * 0 + 1)}
+        "Bent", (), {"at": lambda self, t: Gaussian(state + bend * state.square(), state * 0 + 1)}
     )()
     with pytest.raises(ValueError, match="not linear in the state"):
         LinearGaussian((3,)).moments(bent)

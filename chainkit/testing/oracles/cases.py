@@ -23,6 +23,7 @@ from chainkit.host import Host
 from chainkit.objective import Objective
 from chainkit.prior import Prior
 from chainkit.process import ForwardProcess
+from chainkit.random import global_seed
 from chainkit.recipe.parts import parts
 from chainkit.schedule import Schedule
 from chainkit.testing.oracles.enumerated import Enumerated
@@ -97,15 +98,17 @@ class Case:
         """The chain and the process, float64, in evaluation mode."""
         prior = OraclePrior(self.states)
         context = Context(data=self.data().summary, steps=self.steps, prior=prior)
-        process = context.build(self.process).double()
-        operator = attrs.evolve(context, process=process).build(self.operator)
+        with global_seed(0, "oracles", self.name):
+            process = context.build(self.process).double()
+            operator = attrs.evolve(context, process=process).build(self.operator)
         chain = Chain(prior, operator, self.steps, temperature=Rising()).double()
         return chain.eval(), process.eval()
 
     def objective(self, part: Part, chain: Chain, process: ForwardProcess) -> Objective:
         """An objective, built for the chain and the process of this case."""
         context = Context(data=self.data().summary, steps=self.steps, prior=chain.prior, process=process, operator=chain.operator)
-        built: Objective = context.build(part)
+        with global_seed(0, "oracles", self.name, part.name):
+            built: Objective = context.build(part)
         return built
 
     def fits(self, part: Part) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 import torch
@@ -20,6 +21,9 @@ from chainkit.capabilities import Distribution
 from chainkit.chain import Chain
 from chainkit.distributions import Gaussian
 from chainkit.testing.oracles.full_gaussian import FullGaussian
+
+PROBES = torch.tensor([1.0, -0.5, 3.0], dtype=torch.float64)
+"""Where, along a line, a mean that is linear at 0 and the unit vectors has to go on so."""
 
 Forward = Callable[[Tensor, int], Distribution]
 
@@ -51,12 +55,13 @@ class Affine:
             ValueError: Its mean is not linear in the state, or its variance not constant.
         """
         size = math.prod(shape)
-        probe = torch.linspace(-1.3, 0.7, size, dtype=torch.float64)
-        asked = torch.cat([torch.zeros(1, size, dtype=torch.float64), torch.eye(size, dtype=torch.float64), probe[None]])
+        probes = PROBES[:, None] * torch.linspace(-1.3, 0.7, size, dtype=torch.float64)
+        asked = torch.cat([torch.zeros(1, size, dtype=torch.float64), torch.eye(size, dtype=torch.float64), probes])
         found = law(asked.view(-1, *shape))
         mean, covariance, spread = _moments(found)
-        shift, matrix = mean[0], (mean[1:-1] - mean[0]).mT
-        if not torch.allclose(mean[-1], matrix @ probe + shift) or not torch.allclose(spread, spread[:1]):
+        shift, matrix = mean[0], (mean[1 : 1 + size] - mean[0]).mT
+        near = partial(torch.allclose, rtol=1e-9, atol=1e-12)
+        if not near(mean[1 + size :], probes @ matrix.mT + shift) or not near(spread, spread[:1]):
             raise ValueError("not linear-Gaussian: the mean is not linear in the state, or the variance not constant")
         return cls(matrix=matrix, shift=shift, covariance=covariance)
 
