@@ -80,7 +80,8 @@ class Run:
         self.figures: list[Estimate] = []
         self._is_held = False
         self.trainer = self._trainer()
-        self._rehearse()
+        if not directory.final.is_dir():
+            self._rehearse()
 
     def __repr__(self) -> str:
         made = f"{self.chain.steps} steps of {self.recipe.chain.operator.name} on {self.data.name}, process {self.recipe.process.name}"
@@ -141,6 +142,7 @@ class Run:
         return Trainer(self.model, self.data, settings, optimisers, seed=self.recipe.seed, device=self.device, **decay)
 
     def _rehearse(self) -> None:
+        """Makes sure, while there is training to lose, that what follows it can be done."""
         self.check_steps(self.recipe.sample.steps, "sample.steps")
         context = Context(data=self.data.summary, steps=self.chain.steps)
         tables = {"validate": self.recipe.validate, "evaluate": self.recipe.evaluate}

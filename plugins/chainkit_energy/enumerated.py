@@ -62,8 +62,8 @@ def log_partition(energy: Energy, like: Tensor, *, binary: bool = True, rows: in
 
 
 def _require_few(energy: Energy, elements: int, binary: bool) -> None:
-    counts = [energy.hidden_units] if isinstance(energy, Bipartite) else []
-    if all(count > MOST_BITS for count in [*counts, *([elements] if binary else [])]):
+    units, bits = [energy.hidden_units] if isinstance(energy, Bipartite) else [], [elements] if binary else []
+    if all(count > MOST_BITS for count in units + bits):
         raise DataError(f"log Z is summed over at most {MOST_BITS} hidden units or bits; estimate it with ais")
 
 

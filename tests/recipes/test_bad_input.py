@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
+import tomli_w
 
 import chainkit
 from chainkit import bundle
@@ -408,6 +410,15 @@ def test_what_an_ended_run_cannot_do_is_refused(words, said, ended, fails):
 def test_wrong_usage_leaves_with_2(words, ended, capsys):
     assert main([words[0], *([str(ended), *words[1:]] if words[1:] else [])]) == 2
     assert "Error: " in capsys.readouterr().err
+
+
+def test_an_ended_run_is_sampled_from_whatever_its_figures_need(ended, works, fails):
+    resolved = ended / "resolved.toml"
+    recipe = tomllib.loads(resolved.read_text())
+    recipe["evaluate"]["estimators"] = [{"type": "prior-gap"}]
+    resolved.write_text(tomli_w.dumps(recipe))
+    works("sample", ended, "-n", "3")
+    assert fails(2, "evaluate", ended) == "evaluate.estimators.0: 40 examples or more are needed, not 5"
 
 
 def test_samples_are_written_to_a_new_file(ended, tmp_path, works, fails):
