@@ -72,42 +72,27 @@ def deferring(put_off: bool) -> Iterator[None]:
         _deferred = before
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    if not _received:
-        _received.append(number)
-    elif number != signal.SIGHUP:
-        raise Signalled(number)
+@contextmanager
+def holding_signals() -> Iterator[None]:
+    """While inside, :data:`STOPPING` raise nothing by themselves; the first loop that polls stops.
 
-
-def _note_first(number: int, frame: FrameType | None) -> None:
-    if not _received:
-        _received.append(number)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    if _received and number == signal.SIGHUP:
-        return
-    _received.append(number)
-    raise Signalled(number)
+    This is for what must not be cut off: from the moment when a command has come to its end, whatever it
+    is, until its exit code is known. A thread other than the main one cannot handle signals, here and
+    below, and leaves things as they are.
+    """
+    with _reacting(_hold):
+        yield
 
 
 @contextmanager
 def handling_signals(*, insisting: bool = True) -> Iterator[None]:
     """While inside, :data:`STOPPING` ask loops to stop; one that came while :func:`ending_on_signals` did, does so too.
 
-    A thread other than the main one cannot handle signals, and leaves things as they are.
-
     Arguments:
         insisting: Whether a second one stops at once, if it is not SIGHUP; a launcher that passes signals on may repeat them.
     """
-    if not _handles_signals():
+    with _reacting(_note if insisting else _hold):
         yield
-        return
-    try:
-        with _handled_by(_note if insisting else _note_first, *STOPPING):
-            yield
-    finally:
-        _received.clear()
 
 
 @contextmanager
@@ -115,31 +100,65 @@ def ending_on_signals() -> Iterator[None]:
     """While inside, :data:`STOPPING` end what is done by raising :class:`Signalled`.
 
     This is for what comes before and after the loops that can stop: imports, above all. Where the
-    exception is lost, as in a destructor, the first loop that polls stops. A thread other than the main
-    one cannot handle signals, and leaves things as they are.
+    exception is lost, as in a destructor, the first loop that polls stops.
     """
-    if not _handles_signals():
+    with _reacting(_end):
+        yield
+
+
+def _hold(number: int) -> None:
+    if not _received:
+        _received.append(number)
+
+
+def _note(number: int) -> None:
+    if not _received:
+        _received.append(number)
+    elif number != signal.SIGHUP:
+        raise Signalled(number)
+
+
+def _end(number: int) -> None:
+    if _received and number == signal.SIGHUP:
+        return
+    _received.append(number)
+    raise Signalled(number)
+
+
+_reaction: Callable[[int], None] = _hold
+
+
+@contextmanager
+def _reacting(reaction: Callable[[int], None]) -> Iterator[None]:
+    """While inside, signals are answered by ``reaction``; what held before holds again at one blow, wherever a signal comes."""
+    global _reaction
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    before = _reaction
     try:
-        with _handled_by(_end, *STOPPING):
-            yield
+        with _handled():
+            _reaction = reaction
+            try:
+                yield
+            finally:
+                _reaction = before
     finally:
         _received.clear()
 
 
-def _handles_signals() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
-    previous = {number: signal.signal(number, handler) for number in numbers if not _by_nohup(number)}
+def _handled() -> Iterator[None]:
+    previous = {number: signal.signal(number, _react) for number in STOPPING if not _by_nohup(number)}
     try:
         yield
     finally:
         for number, before in previous.items():
             signal.signal(number, before)
+
+
+def _react(number: int, frame: FrameType | None) -> None:
+    _reaction(number)
 
 
 def _by_nohup(number: int) -> bool:

@@ -11,7 +11,7 @@ from chainkit.cli.complete import Bash
 from chainkit.cli.failure import report
 from chainkit.cli.group import CommandLine
 from chainkit.cli.streams import open_closed_streams, outliving_terminal
-from chainkit.interrupt import ending_on_signals
+from chainkit.interrupt import ending_on_signals, holding_signals
 
 __all__ = ["main"]
 
@@ -30,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     group = CommandLine()
     add_completion_class(Bash)
     open_closed_streams()
-    with outliving_terminal(), ending_on_signals():
+    with outliving_terminal(), holding_signals():
         try:
-            result = group.main(args=None if arguments is None else list(arguments), prog_name="chainkit", standalone_mode=False)
-            sys.stdout.flush()
+            with ending_on_signals():
+                result = group.main(args=None if arguments is None else list(arguments), prog_name="chainkit", standalone_mode=False)
+                sys.stdout.flush()
         except BaseException as error:
             return report(error, group)
     return result if isinstance(result, int) else 0

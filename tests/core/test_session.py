@@ -22,7 +22,7 @@ import pytest
 import torch
 
 import chainkit
-from chainkit import session
+from chainkit import cli, session
 from chainkit.bundle import read_bundle
 from chainkit.cli import group, main
 from chainkit.component import Component
@@ -1046,6 +1046,36 @@ def test_a_second_signal_stops_at_once_and_says_which(number):
         with pytest.raises(Signalled) as caught:
             os.kill(os.getpid(), number)
     assert caught.value.number == number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("words", "code"), [(["components", "process"], 0), (["check", "nothing.toml"], 2)])
+def test_a_signal_after_the_end_of_a_command_changes_nothing(words, code, number, monkeypatch, capsys):
+    """Whether it comes while the end is told, or while handlers are put back, the one that it meets or another's."""
+    assert main(words) == code
+    undisturbed = capsys.readouterr()
+    before, put_back, report = signal.getsignal(number), signal.signal, cli.report
+
+    def signalled(function):
+        def call(*arguments):
+            if signal.getsignal(number) is not before:
+                os.kill(os.getpid(), number)
+            return function(*arguments)
+
+        return call
+
+    def ended(*arguments, **keywords):
+        try:
+            return group_main(*arguments, **keywords)
+        finally:
+            monkeypatch.setattr(signal, "signal", signalled(put_back))
+
+    group_main = group.CommandLine.main
+    monkeypatch.setattr(group.CommandLine, "main", ended)
+    monkeypatch.setattr(cli, "report", signalled(report))
+    assert main(words) == code
+    assert capsys.readouterr() == undisturbed
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
