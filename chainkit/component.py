@@ -76,6 +76,9 @@ class Component:
             operator, those of its kernels' distributions; for a dataset, those of its states), or
             a function of the config that gives them; it may give None for "known once built".
         needs: Capability types that this component needs of the recipe's other parts, by kind, one of :data:`NEEDED`.
+        steady: Of a part of the model: that whatever Python decides in it by what may change from one update
+            to the next, it decides by attributes that it holds. Not by global variables, files or clocks: an
+            update is then recorded without being asked for (``train.graph``).
     """
 
     name: str
@@ -84,6 +87,7 @@ class Component:
     example: Mapping[str, Any] = attrs.field(factory=dict)
     provides: Provides = ()
     needs: Mapping[str, tuple[type, ...]] = attrs.field(factory=dict)
+    steady: bool = False
 
     @property
     def config(self) -> type:

@@ -6,7 +6,8 @@ launch, on a CPU a :class:`~chainkit.tape.Tape`. What it reads must then stand w
 is copied into the place of the first one, and a generator of its own is seeded for each launch, so
 that the draws are those of kernels launched one at a time. Running statistics stay in place too.
 
-Whether that gives the same numbers is found out before the first update is made so.
+Whether that gives the same numbers is found out before the first update is made so; and that nothing
+has changed since in what Python keeps of the model, before every one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from chainkit.attributes import Attributes
 from chainkit.batch import Batch
 from chainkit.interleaving import NotReplayable
 from chainkit.objective import Loss
@@ -101,9 +103,13 @@ class Graphed:
         parameters: The parameters.
         batch: A batch of the shapes to come.
         graph: An empty graph.
+        attributes: Those of the model.
     """
 
-    def __init__(self, gradients: Gradients, parameters: Sequence[nn.Parameter], batch: Batch, graph: Graph) -> None:
+    def __init__(
+        self, gradients: Gradients, parameters: Sequence[nn.Parameter], batch: Batch, graph: Graph, attributes: Attributes
+    ) -> None:
+        self.attributes = attributes
         self._parameters = parameters
         self._graph = graph
         self._batch = attrs.evolve(
@@ -148,8 +154,8 @@ def graphed(
     parameters: Sequence[nn.Parameter],
     batch: Batch,
     *,
-    device: torch.device,
-    buffers: Callable[[], Mapping[str, Tensor]],
+    model: nn.Module,
+    graph: Graph,
     restore: Callable[[], None],
 ) -> Graphed:
     """Records gradients and compares them with what is launched one at a time.
@@ -158,27 +164,26 @@ def graphed(
         gradients: What to record, see :class:`Graphed`.
         parameters: The parameters that it reaches.
         batch: A batch to try it with.
-        device: Where all of it is.
-        buffers: The buffers of the model by name, which an update may change.
+        model: What the gradients are of, with whatever its parts keep; an update may change buffers in place.
+        graph: An empty graph.
         restore: Puts the model back as it was, without gradients; called after every trial.
 
     Raises:
-        NotReplayable: They differ, or this device has no graphs.
+        NotReplayable: They differ, or what Python keeps of the model changes with every call.
     """
-    if device.type not in KINDS:
-        raise NotReplayable(f"there are no graphs on {device}")
-    graph = KINDS[device.type](device)
+    device = graph.generator.device
     with graph.aside():
         for seed in range(WARM_UP):
+            attributes = Attributes(model)  # the first call may keep something for those that follow
             gradients(batch, torch.Generator(device).manual_seed(seed))
             restore()
-    recorded = Graphed(gradients, parameters, batch, graph)
+    recorded = Graphed(gradients, parameters, batch, graph, attributes)
     restore()
 
     def left(loss: Loss) -> dict[str, Tensor]:
         slopes = {f"the gradient of parameter {number}": parameter.grad for number, parameter in enumerate(parameters)}
         found = {name: slope.clone() for name, slope in slopes.items() if slope is not None}
-        moved = {f"what becomes of {name}": buffer.clone() for name, buffer in buffers().items()}
+        moved = {f"what becomes of {name}": buffer.clone() for name, buffer in model.named_buffers()}
         restore()
         return {"the loss": loss.value, **loss.metrics, **found, **moved}
 
@@ -189,6 +194,8 @@ def graphed(
             raise NotReplayable("a graph reaches other parameters")
         for name, value in alone.items():
             require_close(name, value, together[name])
+    if (changed := attributes.changed()) is not None:
+        raise NotReplayable(f"{changed} changes from update to update")
     return recorded
 
 

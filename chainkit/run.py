@@ -26,6 +26,7 @@ from chainkit.optimisation import Optimisers, parameter_sets
 from chainkit.process import ForwardProcess
 from chainkit.provenance import changed_versions
 from chainkit.random import seeded
+from chainkit.recipe.parts import model_parts
 from chainkit.recipe.schema import Recipe
 from chainkit.recipe.write import unstructure
 from chainkit.reporting import Reporter
@@ -136,10 +137,11 @@ class Run:
         if unknown := sorted(set(settings.optimizers) - set(sets)):
             known = f"{self.recipe.objective.name} has no such set of parameters, only {', '.join(sets)}"
             raise RecipeError(*(f"train.optimizers.{name}: {known}" for name in unknown))
-        parts = {name: settings.optimizers.get(name, settings.optimizer) for name in sets}
-        optimisers = Optimisers(sets, {name: build_optimizer(part, context) for name, part in parts.items()}, settings.clip_norm)
+        chosen = {name: settings.optimizers.get(name, settings.optimizer) for name in sets}
+        optimisers = Optimisers(sets, {name: build_optimizer(part, context) for name, part in chosen.items()}, settings.clip_norm)
         decay = {} if settings.decay is None else {"decay": build_part(settings.decay, context)}
-        return Trainer(self.model, self.data, settings, optimisers, seed=self.recipe.seed, device=self.device, **decay)
+        steady = all(part.component.steady for part in model_parts(self.recipe))
+        return Trainer(self.model, self.data, settings, optimisers, seed=self.recipe.seed, device=self.device, steady=steady, **decay)
 
     def _rehearse(self) -> None:
         """Makes sure, while there is training to lose, that what follows it can be done."""
@@ -285,9 +287,7 @@ class Run:
         context = Context(data=self.data.summary, steps=self.chain.steps)
         told_by = {split: fingerprint(self.data, split) for split in {"train", chosen.split}}
         if self.trained_on not in (None, told_by["train"]):
-            self.say(
-                f"{self.data.name} holds other training data than the run was trained on; what figures say of training data is of this"
-            )
+            self.say(f"{self.data.name} holds other training data than the run was trained on; figures that use any use this")
         changed = changed_versions(read_environment(self.path).plugins, self.host.plugins)
         unfinished = Unfinished(self.directory.evaluating, self.model, chosen, self.host.versions(), told_by)
         for part, estimator in [(part, self._estimator(part, context, chosen)) for part in parts]:

@@ -75,6 +75,7 @@ class Session:
         self.run = run
         self.trainer = run.trainer
         self._started, self._first = time.monotonic(), 0
+        self._said: str | None = None
 
     def complete(self) -> list[Estimate]:
         """Trains what is left to train, then samples and evaluates.
@@ -191,11 +192,16 @@ class Session:
         self.run.reporter.progress(
             progress.update, total, f"epoch {progress.epoch + 1}, loss {loss:.4g}, {examples:.0f} examples/s, {left:.0f} s left"
         )
+        self._say_why_ungraphed()
         if progress.update == self._first + 1:
-            if self.trainer.ungraphed is not None:
-                self.run.say(f"train.graph: no graph is used: {self.trainer.ungraphed}")
             require_same(module_tensors(self.run.model), "after an update")
         poll_together()
+
+    def _say_why_ungraphed(self) -> None:
+        why_not = self.trainer.recording.why_not
+        if self.trainer.settings.graph and why_not != self._said:
+            self.run.say(f"train.graph: no graph is used: {why_not}")
+            self._said = why_not
 
     def _log(self, **figures: float) -> None:
         progress, run = self.trainer.progress, self.run

@@ -45,17 +45,19 @@ class Tape:
 
     Arguments:
         device: A CPU.
+        most: How many operations it may hold; without it any number.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, most: int | None = None) -> None:
         self.generator = torch.Generator(device)
+        self.most = most
         self.source = ""
 
     def aside(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
     def record(self, function: Callable[[], Sequence[Tensor | None]]) -> None:
-        notes = _Notes(self.generator)
+        notes = _Notes(self.generator, self.most)
         with _Reads(notes), notes:
             results = function()
         self.source = notes.source(results)
@@ -73,11 +75,13 @@ class _Notes(TorchDispatchMode):
 
     Arguments:
         generator: The only one that may be drawn from.
+        most: How many may be written down; None is any number.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
+    def __init__(self, generator: torch.Generator, most: int | None) -> None:
         super().__init__()
         self.generator = generator
+        self.most = most
         self.given: dict[str, Any] = {}
         self.lines: list[str] = []
         self._names = WeakIdKeyDictionary()
@@ -141,6 +145,8 @@ class _Notes(TorchDispatchMode):
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any) -> None:
         arguments = [*map(self._argument, args), *(f"{key}={self._argument(value)}" for key, value in kwargs.items())]
+        if self.most is not None and len(self.lines) >= self.most:
+            raise NotReplayable(f"an update has more than {self.most} operations")
         call = f"{self._keep(func._op, 'f')}({', '.join(arguments)})"  # which func would call in its turn
         tensors = result if isinstance(result, (tuple, list)) else [result]
         fresh = [isinstance(tensor, Tensor) and tensor not in self._names for tensor in tensors]

@@ -24,8 +24,6 @@ from chainkit.descent import Descent
 from chainkit.diagnosis import Watch, broken_parameter, explained, replay
 from chainkit.distributed import current, lead, shared
 from chainkit.errors import CheckpointError, NonFiniteError, PluginError, RecipeError
-from chainkit.graphs import Graphed, graphed
-from chainkit.interleaving import NotReplayable
 from chainkit.interrupt import deferring
 from chainkit.modes import matmul_precision
 from chainkit.objective import Loss
@@ -33,6 +31,7 @@ from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.progress import Progress
 from chainkit.random import Source, seeded
 from chainkit.recipe.schema import TrainTable
+from chainkit.recording import Recording
 from chainkit.sharing import sum_metrics
 from chainkit.snapshot import Snapshot
 from chainkit.stacking import Stacked, why_not_stacked
@@ -54,6 +53,7 @@ class Trainer:
         decay: A function ``(update, updates) -> factor`` of the learning rate.
         seed: Seed of order and draws.
         device: Where to compute.
+        steady: Whether all parts of the model state that they are (:class:`chainkit.component.Component`).
 
     Raises:
         RecipeError: Gradients are to be accumulated, with one update per step.
@@ -69,6 +69,7 @@ class Trainer:
         decay: Callable[[int, int], float] = lambda update, updates: 1.0,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        steady: bool = False,
     ) -> None:
         if settings.update == "step" and settings.accumulate > 1:
             raise RecipeError(f'train.accumulate: {settings.accumulate} batches need update = "walk", not one update per step')
@@ -81,9 +82,8 @@ class Trainer:
         self.device = torch.device(device)
         self.progress = Progress()
         self.one_by_one: str | None = None
-        self.ungraphed: str | None = None
+        self.recording = Recording(model, optimisers, self.device, asked=settings.graph, steady=steady)
         self._stacked: Stacked | None = None
-        self._recorded: Graphed | None = None
         self._before = Snapshot(model, optimisers)
         averaging = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
         self.average = None if averaging is None else AveragedModel(model, multi_avg_fn=averaging)
@@ -172,32 +172,16 @@ class Trainer:
         return Descent(self.optimisers, before, scale, per_step=per_step, accumulate=accumulate, autocast=self.autocast)
 
     def _follow(self, descent: Descent, batch: Batch, source: Source) -> None:
-        recorded = self._graph(descent, batch) if self.settings.graph else None
+        def gradients(batch: Batch, source: Source) -> Loss:
+            trial = self._descent(descent.before, descent.scale)
+            return trial.gather(self._losses(batch, source))
+
+        recorded = self.recording.graph(gradients, batch, restore=descent.before.restore, left=self.total_updates - self.progress.update)
         if recorded is None:
             descent.follow(self._losses(batch, source))
         else:
             loss = recorded(batch, cast(torch.Generator, source).initial_seed())
             descent.add(DEFAULT, loss.value, loss.metrics)
-
-    def _graph(self, descent: Descent, batch: Batch) -> Graphed | None:
-        if self._recorded is None and self.ungraphed is None:
-            try:
-                self._recorded = self._record(descent, batch)
-            except Exception as error:  # whatever it is, it is raised again without a graph, if it is the model's
-                descent.before.restore()
-                self.ungraphed = str(error) if isinstance(error, NotReplayable) else f"{type(error).__name__}: {error}"
-        return self._recorded
-
-    def _record(self, descent: Descent, batch: Batch) -> Graphed:
-        if current().size > 1:
-            raise NotReplayable("several processes meet within an update")
-
-        def gradients(batch: Batch, source: Source) -> Loss:
-            trial = self._descent(descent.before, descent.scale)
-            return trial.gather(self._losses(batch, source))
-
-        reached, buffers = self.optimisers.parameters(DEFAULT), lambda: dict(self.model.named_buffers())
-        return graphed(gradients, reached, batch, device=self.device, buffers=buffers, restore=descent.before.restore)
 
     def _losses(self, batch: Batch, source: Source) -> Iterator[Loss]:
         if self.progress.stacked is None:

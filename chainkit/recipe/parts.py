@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from chainkit.component import Part
 from chainkit.recipe.problems import join
+
+if TYPE_CHECKING:
+    from chainkit.recipe.schema import Recipe
 
 
 def located(value: Any, path: str = "") -> Any:
@@ -46,3 +49,8 @@ def parts(value: Any) -> Iterator[Part]:
     elif attrs.has(type(value)):
         for field in attrs.fields(type(value)):
             yield from parts(getattr(value, field.name))
+
+
+def model_parts(recipe: Recipe) -> list[Part]:
+    """The parts of a recipe's model: of the chain, the process and the objective, inner ones too."""
+    return list(parts((recipe.chain, recipe.process, recipe.objective)))

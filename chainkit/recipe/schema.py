@@ -71,9 +71,11 @@ class TrainTable:
         matmul: How float32 products are made while training, ``torch.set_float32_matmul_precision``:
             ``highest``, ``high`` or ``medium``; the lower two round inputs where the machine is faster so.
         graph: Whether the operations of an update are recorded once and done again without the Python between
-            them, on a GPU as a CUDA graph, which pays where many small ones follow each other. What Python does
-            beside them, such as counting calls, then happens once. Where it cannot be, a line says why and
-            nothing else changes.
+            them, on a GPU as a CUDA graph, which pays where many small ones follow each other; the numbers
+            are the same, bit by bit on a CPU. Where it cannot be, or where an attribute of the model changes
+            between updates, a line says why and nothing else changes; Python that decides by anything else,
+            such as a global variable, decides once. Left out, it is done on a CPU where every part of the
+            model states that it is steady, 1000 updates or more are left, and one has at most 5000 operations.
         patience: Stop when the validation figure has not improved for so many validations.
         statistics_examples: Training examples on which normalisation statistics are recomputed.
         checkpoint_every: Epochs between checkpoints, 1 or more.
@@ -93,7 +95,7 @@ class TrainTable:
     ema: float | None = field(default=None, validator=[at_least(0), below(1)])
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     matmul: Literal["highest", "high", "medium"] = "highest"
-    graph: bool = False
+    graph: bool | None = None
     patience: int | None = field(default=None, validator=at_least(1))
     statistics_examples: int = field(default=10_000, validator=at_least(2))
     checkpoint_every: int = field(default=1, validator=at_least(1))

@@ -29,21 +29,43 @@ _SMALL = {"network": {"type": "mlp", "hidden": [16]}}
 def chainkit_schedules() -> list[Component]:
     """Variance schedules."""
     return [
-        Component(name="variance-linear", config="chainkit_diffusion.configs:LinearConfig", build="chainkit_diffusion.schedules:linear"),
         Component(
-            name="variance-geometric", config="chainkit_diffusion.configs:GeometricConfig", build="chainkit_diffusion.schedules:geometric"
+            name="variance-linear",
+            config="chainkit_diffusion.configs:LinearConfig",
+            build="chainkit_diffusion.schedules:linear",
+            steady=True,
+        ),
+        Component(
+            name="variance-geometric",
+            config="chainkit_diffusion.configs:GeometricConfig",
+            build="chainkit_diffusion.schedules:geometric",
+            steady=True,
         ),
         Component(
             name="variance-fixed",
             config="chainkit_diffusion.configs:FixedConfig",
             build="chainkit_diffusion.schedules:fixed",
             example={"values": [0.1]},
+            steady=True,
         ),
-        Component(name="variance-cosine", config="chainkit_diffusion.configs:CosineConfig", build="chainkit_diffusion.schedules:cosine"),
         Component(
-            name="variance-harmonic", config="chainkit_diffusion.configs:HarmonicConfig", build="chainkit_diffusion.schedules:harmonic"
+            name="variance-cosine",
+            config="chainkit_diffusion.configs:CosineConfig",
+            build="chainkit_diffusion.schedules:cosine",
+            steady=True,
         ),
-        Component(name="variance-learned", config="chainkit_diffusion.configs:LearnedConfig", build="chainkit_diffusion.schedules:learned"),
+        Component(
+            name="variance-harmonic",
+            config="chainkit_diffusion.configs:HarmonicConfig",
+            build="chainkit_diffusion.schedules:harmonic",
+            steady=True,
+        ),
+        Component(
+            name="variance-learned",
+            config="chainkit_diffusion.configs:LearnedConfig",
+            build="chainkit_diffusion.schedules:learned",
+            steady=True,
+        ),
     ]
 
 
@@ -57,6 +79,7 @@ def chainkit_processes() -> list[Component]:
             build="chainkit_diffusion.gaussian:build",
             provides=(*_ACCESS, GaussianSteps),
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
         Component(
             name="diffusion-binomial",
@@ -64,6 +87,7 @@ def chainkit_processes() -> list[Component]:
             build="chainkit_diffusion.binomial:build",
             provides=(*_ACCESS, BinomialSteps),
             needs={"dataset": (BinaryStates,)},
+            steady=True,
         ),
     ]
 
@@ -79,6 +103,7 @@ def chainkit_operators() -> list[Component]:
             example=_SMALL,
             provides=_GAUSSIAN,
             needs={"dataset": (RealStates,), "process": (GaussianSteps,)},
+            steady=True,
         ),
         Component(
             name="diffusion-bernoulli",
@@ -87,6 +112,7 @@ def chainkit_operators() -> list[Component]:
             example=_SMALL,
             provides=(Factorial, Density, HasMean),
             needs={"dataset": (BinaryStates,), "process": (BinomialSteps,)},
+            steady=True,
         ),
         Component(
             name="data-prediction",
@@ -95,6 +121,7 @@ def chainkit_operators() -> list[Component]:
             example=_SMALL,
             provides=_GAUSSIAN,
             needs={"dataset": (RealStates,), "process": (GaussianSteps,)},
+            steady=True,
         ),
         Component(
             name="noise-prediction",
@@ -103,6 +130,7 @@ def chainkit_operators() -> list[Component]:
             example=_SMALL,
             provides=(*_GAUSSIAN, PredictsNoise, Respaceable),
             needs={"dataset": (RealStates,), "process": (GaussianSteps,)},
+            steady=True,
         ),
     ]
 
@@ -116,11 +144,13 @@ def chainkit_objectives() -> list[Component]:
             config="chainkit_diffusion.configs:DiffusionBoundConfig",
             build="chainkit_diffusion.bound:build",
             needs={"process": (Posteriors,), "operator": (Density,), "prior": (Density,)},
+            steady=True,
         ),
         Component(
             name="diffusion-simple",
             config="chainkit_diffusion.configs:DiffusionSimpleConfig",
             build="chainkit_diffusion.simple:build",
             needs={"process": (RandomAccess, GaussianSteps), "operator": (PredictsNoise,)},
+            steady=True,
         ),
     ]

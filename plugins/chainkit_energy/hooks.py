@@ -25,6 +25,7 @@ def chainkit_parts() -> dict[str, list[Component]]:
                 example={"hidden": 4},
                 provides=(HiddenUnits,),
                 needs={"dataset": (BinaryStates,)},
+                steady=True,
             ),
             Component(
                 name="rbm-gaussian",
@@ -33,6 +34,7 @@ def chainkit_parts() -> dict[str, list[Component]]:
                 example={"hidden": 4},
                 provides=(HiddenUnits,),
                 needs={"dataset": (RealStates,)},
+                steady=True,
             ),
             Component(
                 name="tilted",
@@ -40,6 +42,7 @@ def chainkit_parts() -> dict[str, list[Component]]:
                 build="chainkit_energy.tilted:build",
                 example={"network": TILTED["network"]},
                 needs={"prior": (Density,)},
+                steady=True,
             ),
         ]
     }
@@ -61,6 +64,7 @@ def _along_gradients() -> list[Component]:
             example={"energy": TILTED},
             provides=(Factorial, Density, Reparametrised, HasMean, FromEnergy),
             needs=needs,
+            steady=True,
         ),
         Component(
             name="langevin-adjusted",
@@ -69,6 +73,7 @@ def _along_gradients() -> list[Component]:
             example={"energy": TILTED},
             provides=ANNEALED,
             needs=needs,
+            steady=True,
         ),
         Component(
             name="hamiltonian",
@@ -77,6 +82,7 @@ def _along_gradients() -> list[Component]:
             example={"energy": TILTED, "leapfrog": 2},
             provides=ANNEALED,
             needs=needs,
+            steady=True,
         ),
     ]
 
@@ -90,6 +96,7 @@ def _by_conditionals() -> list[Component]:
             example={"energy": TILTED},
             provides=(*ANNEALED, Summable),
             needs={"dataset": (BinaryStates,)},
+            steady=True,
         ),
         Component(
             name="block-gibbs",
@@ -97,6 +104,7 @@ def _by_conditionals() -> list[Component]:
             build="chainkit_energy.block_gibbs:build",
             example={"energy": {"type": "rbm", "hidden": 4}},
             provides=(*ANNEALED, Summable),
+            steady=True,
         ),
     ]
 
@@ -110,6 +118,7 @@ def chainkit_objectives() -> list[Component]:
             config="chainkit_energy.configs:ContrastiveConfig",
             build="chainkit_energy.divergence:build",
             needs={"operator": (FromEnergy,)},
+            steady=True,
         ),
         Component(
             name="persistent-divergence",
@@ -117,6 +126,7 @@ def chainkit_objectives() -> list[Component]:
             build="chainkit_energy.divergence:build_persistent",
             example={"chains": 10},
             needs={"operator": (FromEnergy,)},
+            steady=True,
         ),
     ]
 
@@ -124,7 +134,9 @@ def chainkit_objectives() -> list[Component]:
 @chainkit.hookimpl
 def chainkit_schedules() -> list[Component]:
     """Temperatures."""
-    return [Component(name="annealed", config="chainkit_energy.configs:AnnealedConfig", build="chainkit_energy.schedules:build")]
+    return [
+        Component(name="annealed", config="chainkit_energy.configs:AnnealedConfig", build="chainkit_energy.schedules:build", steady=True)
+    ]
 
 
 @chainkit.hookimpl

@@ -24,18 +24,21 @@ def chainkit_parts() -> dict[str, list[Component]]:
                 config="chainkit_gsn.configs:SaltAndPepperConfig",
                 build="chainkit_gsn.corruption:build_salt_and_pepper",
                 provides=(KeepsBits,),
+                steady=True,
             ),
             Component(
                 name="masking",
                 config="chainkit_gsn.configs:MaskingConfig",
                 build="chainkit_gsn.corruption:build_masking",
                 provides=(KeepsBits,),
+                steady=True,
             ),
             Component(
                 name="gaussian-noise",
                 config="chainkit_gsn.configs:GaussianNoiseConfig",
                 build="chainkit_gsn.corruption:build_gaussian_noise",
                 provides=(KeepsGaussians,),
+                steady=True,
             ),
         ]
     }
@@ -58,6 +61,7 @@ def chainkit_operators() -> list[Component]:
             example=SMALL,
             provides=(Reconstructs, Factorial, Density, HasMean),
             needs={"dataset": (BinaryStates,)},
+            steady=True,
         ),
         Component(
             name="dae-gaussian",
@@ -67,6 +71,7 @@ def chainkit_operators() -> list[Component]:
             example={"corruption": {"type": "gaussian-noise", "sigma": 2.0}, **SMALL},
             provides=_gaussian_chain,
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
         Component(
             name="gsn",
@@ -75,6 +80,7 @@ def chainkit_operators() -> list[Component]:
             example={"hidden": [16, 8], "noise": [0.5]},
             provides=(Reconstructs,),
             needs={"dataset": (BinaryStates,)},
+            steady=True,
         ),
     ]
 
@@ -89,6 +95,7 @@ def chainkit_processes() -> list[Component]:
             build="chainkit_gsn.walk:build",
             provides=(WalksBack,),
             needs={"operator": (Reconstructs,)},
+            steady=True,
         )
     ]
 
@@ -102,6 +109,7 @@ def chainkit_objectives() -> list[Component]:
             config="chainkit_gsn.configs:ReconstructionConfig",
             build="chainkit_gsn.reconstruction:build",
             needs={"operator": (Reconstructs,), "process": (WalksBack,)},
+            steady=True,
         )
     ]
 

@@ -22,6 +22,7 @@ def chainkit_schedules() -> list[Component]:
             config="chainkit_infusion.configs:IncreasingConfig",
             build="chainkit_infusion.rate:build",
             example={"omega": 0.02},
+            steady=True,
         )
     ]
 
@@ -36,6 +37,7 @@ def chainkit_processes() -> list[Component]:
             build="chainkit_infusion.process:build",
             example={"rate": {"type": "increasing", "omega": 0.02}},
             needs={"dataset": (RealStates,), **_FACTORIAL},
+            steady=True,
         ),
         Component(
             name="infusion-binary",
@@ -43,6 +45,7 @@ def chainkit_processes() -> list[Component]:
             build="chainkit_infusion.process:build_binary",
             example={"rate": {"type": "increasing", "omega": 0.02}},
             needs={"dataset": (BinaryStates,), **_FACTORIAL},
+            steady=True,
         ),
     ]
 
@@ -58,6 +61,7 @@ def chainkit_operators() -> list[Component]:
             example=_SMALL,
             provides=_GAUSSIAN,
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
         Component(
             name="infusion-isotropic",
@@ -66,6 +70,7 @@ def chainkit_operators() -> list[Component]:
             example=_SMALL,
             provides=_GAUSSIAN,
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
     ]
 
@@ -79,11 +84,13 @@ def chainkit_objectives() -> list[Component]:
             config="chainkit_infusion.configs:DenoisingConfig",
             build="chainkit_infusion.objectives:denoising",
             needs={"operator": (Density,)},
+            steady=True,
         ),
         Component(
             name="lower-bound",
             config="chainkit_infusion.configs:LowerBoundConfig",
             build="chainkit_infusion.objectives:lower_bound",
             needs={"operator": (Density, Reparametrised), "prior": (Density, Reparametrised)},
+            steady=True,
         ),
     ]

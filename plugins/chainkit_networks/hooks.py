@@ -13,14 +13,21 @@ chainkit_api = (1, 1)
 def chainkit_networks() -> list[Component]:
     """Networks over vectors and over images."""
     return [
-        Component(name="mlp", config="chainkit_networks.configs:MLPConfig", build="chainkit_networks.mlp:build", example={"hidden": [16]}),
-        Component(name="rbf", config="chainkit_networks.configs:RBFConfig", build="chainkit_networks.rbf:build"),
+        Component(
+            name="mlp",
+            config="chainkit_networks.configs:MLPConfig",
+            build="chainkit_networks.mlp:build",
+            example={"hidden": [16]},
+            steady=True,
+        ),
+        Component(name="rbf", config="chainkit_networks.configs:RBFConfig", build="chainkit_networks.rbf:build", steady=True),
         Component(
             name="conv",
             config="chainkit_networks.configs:ConvConfig",
             build="chainkit_networks.conv:build",
             example={"channels": [4, 8], "hidden": [16]},
             needs={"dataset": (ImageStates,)},
+            steady=True,
         ),
         Component(
             name="generator",
@@ -28,5 +35,6 @@ def chainkit_networks() -> list[Component]:
             build="chainkit_networks.generator:build",
             example={"channels": [8, 4]},
             needs={"dataset": (ImageStates,)},
+            steady=True,
         ),
     ]

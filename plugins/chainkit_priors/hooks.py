@@ -19,6 +19,7 @@ def chainkit_priors() -> list[Component]:
             build="chainkit_priors.gaussian:build",
             provides=(Factorial, Density, Reparametrised, HasMean),
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
         Component(
             name="bernoulli",
@@ -26,5 +27,6 @@ def chainkit_priors() -> list[Component]:
             build="chainkit_priors.bernoulli:build",
             provides=(Factorial, Density, HasMean),
             needs={"dataset": (BinaryStates,)},
+            steady=True,
         ),
     ]

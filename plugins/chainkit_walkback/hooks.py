@@ -17,7 +17,11 @@ def chainkit_processes() -> list[Component]:
     """The walk away from data."""
     return [
         Component(
-            name="heated", config="chainkit_walkback.configs:HeatedConfig", build="chainkit_walkback.heated:build", provides=(WalksAway,)
+            name="heated",
+            config="chainkit_walkback.configs:HeatedConfig",
+            build="chainkit_walkback.heated:build",
+            provides=(WalksAway,),
+            steady=True,
         ),
     ]
 
@@ -31,12 +35,14 @@ def chainkit_objectives() -> list[Component]:
             config="chainkit_walkback.configs:WalkbackConfig",
             build="chainkit_walkback.local:build",
             needs={"operator": (Density,)},
+            steady=True,
         ),
         Component(
             name="walkback-bound",
             config="chainkit_walkback.configs:BoundConfig",
             build="chainkit_walkback.bound:build",
             needs={"operator": (Density,), "process": (WalksAway,)},
+            steady=True,
         ),
     ]
 
@@ -52,6 +58,7 @@ def chainkit_operators() -> list[Component]:
             example=SMALL,
             provides=(Factorial, Density, HasMean),
             needs={"dataset": (BinaryStates,)},
+            steady=True,
         ),
         Component(
             name="walkback-gaussian",
@@ -60,6 +67,7 @@ def chainkit_operators() -> list[Component]:
             example=SMALL,
             provides=(Factorial, Density, Reparametrised, HasMean),
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
         Component(
             name="walkback-gaussian-printed",
@@ -68,6 +76,7 @@ def chainkit_operators() -> list[Component]:
             example=SMALL,
             provides=(Factorial, Density, Reparametrised, HasMean),
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
     ]
 
@@ -77,7 +86,15 @@ def chainkit_schedules() -> list[Component]:
     """Temperatures."""
     return [
         Component(
-            name="geometric", config="chainkit_walkback.configs:GeometricConfig", build="chainkit_walkback.schedules:build_geometric"
+            name="geometric",
+            config="chainkit_walkback.configs:GeometricConfig",
+            build="chainkit_walkback.schedules:build_geometric",
+            steady=True,
         ),
-        Component(name="constant", config="chainkit_walkback.configs:ConstantConfig", build="chainkit_walkback.schedules:build_constant"),
+        Component(
+            name="constant",
+            config="chainkit_walkback.configs:ConstantConfig",
+            build="chainkit_walkback.schedules:build_constant",
+            steady=True,
+        ),
     ]

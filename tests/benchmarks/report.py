@@ -75,11 +75,12 @@ WHY = """Why some are short:
 - The bare loop keeps what normalisation and activation gave in the walk; chainkit evaluates everything between products
   again for its gradient, since it knows only products and leaves all else to autograd. The bare loop has its products
   write where they are needed, chainkit copies them there; and it checks nothing.
-- Every evaluation of the small chain passes through modules, distributions and the recorder, calls that the bare loop
-  does without: the milliseconds in the table over 30 evaluations. `train.graph` does without them, too.
+- Without a graph every evaluation of the small chain passes through modules, distributions and the recorder, calls that
+  the bare loop does without: the milliseconds in the table over 30 evaluations. A graph (`chainkit.tape`), which a run
+  takes unasked where it is safe, does without them, too.
 - The Xeon makes products in bfloat16 more than three times as fast as in float32 (AMX); random numbers, which one
   thread makes, arithmetic in float32 and the optimiser do not follow. The EPYC makes them about twice as fast (AVX512).
-  The runs on the Xeon are older than `chainkit.memory` and `train.graph` on a CPU.
+  The runs on the Xeon are older than `chainkit.memory` and `chainkit.tape`.
 - Of the time of `chainkit check` a quarter goes into the config classes of the plugins that the recipe names, most of which
   the recipe does not use; the runs differ by the host's speed.
 - With one update per step Adam goes through all weights, their gradients and moments eight times a walk, and weights and

@@ -86,7 +86,7 @@ def contenders(size: Size) -> dict[str, Callable[[], object]]:
         size: How large it is.
     """
     recipe = infusion.recipe(size.infusion)
-    together, single = made(recipe), made(recipe)
+    together, single = made(recipe), made(recipe, ["train.graph=false"])
     single.trainer.progress.stacked = False
     net, batch = infusion.copied(together), infusion.dequantised(together, size.infusion.batch)
     user = UserLoop(net, **infusion.loop_arguments(together))

@@ -138,13 +138,14 @@ def law_of():
 def make_trainer():
     """Makes a trainer from a model and data; the keywords are keys of ``[train]``."""
 
-    def make(model, data, *, optimizer=None, factories=None, seed=0, decay=None, device="cpu", **settings) -> Trainer:
+    def make(model, data, *, optimizer=None, factories=None, seed=0, decay=None, device="cpu", steady=False, **settings) -> Trainer:
         table = TrainTable(optimizer=None, **settings)
         sets = parameter_sets(model, model.objective.parameter_sets())
         default = optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=1e-2))
         factories = {name: (factories or {}).get(name, default) for name in sets}
         extra = {} if decay is None else {"decay": decay}
-        return Trainer(model, data, table, Optimisers(sets, factories, table.clip_norm), seed=seed, device=device, **extra)
+        optimisers = Optimisers(sets, factories, table.clip_norm)
+        return Trainer(model, data, table, optimisers, seed=seed, device=device, steady=steady, **extra)
 
     return make
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 
 import pytest
 import torch
 from torch import nn
 
-from chainkit import Chain, Loss, graphs
+from chainkit import Chain, Loss, recording
 from chainkit.build import Model
 from chainkit.bundle import read_bundle, write_bundle
 from chainkit.errors import NonFiniteError
@@ -38,14 +39,14 @@ class Deaf(Tape):
 def trainer(make_trainer, points, monkeypatch):
     """Makes a trainer, whose graphs are of the kind given."""
 
-    def make(kind=None, *, graph=True, norm="per-step", **settings):
+    def make(kind=None, *, graph=True, norm="per-step", batch_size=8, epochs=50, **settings):
         torch.manual_seed(0)
         prior = GaussianPrior(torch.full((DIM,), 0.5), torch.full((DIM,), 0.1))
         network = MLP((DIM,), heads=2, hidden=[8, 9], norm=norm, steps=STEPS)
         model = Model(Chain(prior, InfusionGaussian(network), STEPS), InfusionProcess(IncreasingRate(0.1, 0.1)), Denoising())
         if kind is not None:
-            monkeypatch.setattr(graphs, "KINDS", {"cpu": kind})
-        return make_trainer(model, points(64, dim=DIM), epochs=50, batch_size=8, graph=graph, **settings)
+            monkeypatch.setattr(recording, "KINDS", {"cpu": kind})
+        return make_trainer(model, points(64, dim=DIM), epochs=epochs, batch_size=batch_size, graph=graph, **settings)
 
     return make
 
@@ -68,8 +69,8 @@ def test_updates_are_those_without_a_graph_bit_by_bit(trainer, settings):
     plain, made = trainer(graph=False, **settings), trainer(**settings)
     count = UPDATES if settings["accumulate"] == 1 else 3
     require_equal(left(plain, count), left(made, count))
-    assert made.ungraphed is None
-    assert made._recorded is not None
+    assert made.recording.why_not is None
+    assert made.recording.graphed is not None
 
 
 def test_a_resumed_run_records_anew_and_goes_on_bit_by_bit(trainer, tmp_path):
@@ -79,33 +80,33 @@ def test_a_resumed_run_records_anew_and_goes_on_bit_by_bit(trainer, tmp_path):
     again = trainer()
     again.restore(*read_bundle(tmp_path / "state"))
     require_equal(left(whole), left(again))
-    assert again._recorded is not whole._recorded
+    assert again.recording.graphed is not whole.recording.graphed
 
 
 def test_a_device_without_graphs_trains_as_ever_and_says_so(trainer, monkeypatch):
-    monkeypatch.setattr(graphs, "KINDS", {})
+    monkeypatch.setattr(recording, "KINDS", {})
     plain, asked = left(trainer(graph=False)), trainer()
     require_equal(plain, left(asked))
-    assert asked.ungraphed == "there are no graphs on cpu"
+    assert asked.recording.why_not == "there are no graphs on cpu"
 
 
 def test_a_graph_that_gives_other_numbers_is_not_used(trainer):
     plain, asked = left(trainer(graph=False)), trainer(Deaf)
     require_equal(plain, left(asked))
-    assert "depends on what else is evaluated" in asked.ungraphed
+    assert "depends on what else is evaluated" in asked.recording.why_not
 
 
 def test_steps_that_are_trained_one_at_a_time_are_recorded_with_their_ways_back(trainer):
     asked = trainer(norm="shared")
     require_equal(left(trainer(graph=False, norm="shared")), left(asked))
     assert asked.one_by_one is not None
-    assert asked.ungraphed is None
+    assert asked.recording.why_not is None
 
 
 def test_updates_within_a_walk_have_no_graph(trainer):
     asked = trainer(update="step")
     require_equal(left(trainer(graph=False, update="step")), left(asked))
-    assert asked.ungraphed == "an update follows every step"
+    assert asked.recording.why_not == "an update follows every step"
 
 
 class Replacing(nn.Module):
@@ -129,7 +130,7 @@ def test_a_buffer_that_a_graph_would_not_move_is_found(trainer):
 
     asked = made(True)
     require_equal(left(made(False)), left(asked))
-    assert "what becomes of chain.operator.seen" in asked.ungraphed
+    assert "what becomes of chain.operator.seen" in asked.recording.why_not
 
 
 class Told(Denoising):
@@ -148,7 +149,7 @@ def test_what_comes_with_losses_is_told_with_a_graph_too(trainer):
         return found
 
     plain, asked = made(False), made(True)
-    assert asked.ungraphed is None
+    assert asked.recording.why_not is None
     assert asked.progress.take()["size of states"] == pytest.approx(plain.progress.take()["size of states"], rel=1e-6)
 
 
@@ -159,7 +160,7 @@ def test_what_goes_wrong_while_recording_is_said(trainer):
 
     plain, asked = left(trainer(graph=False)), trainer(Broken)
     require_equal(plain, left(asked))
-    assert asked.ungraphed == "RuntimeError: operation not permitted when stream is capturing"
+    assert asked.recording.why_not == "RuntimeError: operation not permitted when stream is capturing"
 
 
 def test_a_loss_that_is_not_finite_is_found_and_nothing_updated(trainer):
@@ -173,6 +174,95 @@ def test_a_loss_that_is_not_finite_is_found_and_nothing_updated(trainer):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
+class Counting(nn.Module):
+    """Counts what it evaluates, and heeds the count."""
+
+    def __init__(self, operator):
+        super().__init__()
+        self.operator = operator
+        self.calls = 0
+
+    def forward(self, state, k, condition=None):
+        self.calls += 1
+        return self.operator(state if self.calls < 50 else 0.5 * state, k, condition)
+
+
+def test_python_that_counts_is_not_frozen(trainer):
+    def made(graph):
+        found = trainer(graph=graph, norm="shared")
+        found.model.chain.operator = Counting(found.model.chain.operator)
+        return found
+
+    asked = made(True)
+    require_equal(left(made(False)), left(asked))
+    assert asked.recording.why_not == "chain.operator.calls changes from update to update"
+
+
+def test_an_attribute_that_is_changed_between_updates_is_heeded(trainer):
+    def annealed(graph):
+        made = trainer(graph=graph)
+        first = list(islice(made.epoch_updates(), 3))
+        recorded = made.recording.graphed is not None
+        made.model.process.near = made.model.process.near.__class__(0.5)
+        return made, recorded, (first + (after := left(made))[0], after[1])
+
+    (_, _, plain), (asked, recorded, found) = annealed(False), annealed(True)
+    assert recorded
+    require_equal(plain, found)
+    assert asked.recording.why_not == "process.near has changed since an update was recorded"
+
+
+def test_parameters_that_move_in_memory_are_read_where_they_are(trainer):
+    """As of an optimiser that sets ``parameter.data`` instead of writing into it."""
+
+    def moved(graph):
+        made = trainer(graph=graph)
+        first = list(islice(made.epoch_updates(), 2))
+        for parameter in made.model.parameters():
+            parameter.data = parameter.data - 0.1
+        after = left(made)
+        return made, (first + after[0], after[1])
+
+    (_, plain), (asked, found) = moved(False), moved(True)
+    require_equal(plain, found)
+    assert "has changed since an update was recorded" in asked.recording.why_not
+
+
+UNASKED = {"steady": True, "graph": None, "batch_size": 4, "epochs": 100}
+
+
+@pytest.mark.parametrize(
+    ("changed", "why_not"),
+    [
+        ({}, None),
+        ({"steady": False}, "not all parts of the model state that they are steady"),
+        ({"max_updates": 999}, "fewer than 1000 updates are left"),
+        ({"graph": False}, "none is wanted"),
+    ],
+)
+def test_unasked_a_graph_is_recorded_where_it_pays_and_is_known_to_be_safe(changed, why_not, trainer):
+    made = trainer(**(UNASKED | changed))
+    left(made)
+    assert made.recording.why_not == why_not
+    assert (made.recording.graphed is None) == (why_not is not None)
+
+
+def test_unasked_a_device_with_graphs_of_a_kind_that_must_be_asked_for_gets_none(trainer, monkeypatch):
+    monkeypatch.setattr(recording, "UNASKED", {})
+    made = trainer(**UNASKED)
+    left(made)
+    assert made.recording.why_not == "there are no graphs on cpu"
+
+
+def test_unasked_a_graph_does_not_grow_without_limit(trainer, monkeypatch):
+    monkeypatch.setattr(recording, "UNASKED", {"cpu": partial(Tape, most=100)})
+    plain, made = left(trainer(**UNASKED | {"graph": False})), trainer(**UNASKED)
+    require_equal(plain, left(made))
+    assert made.recording.why_not == "an update has more than 100 operations"
+    assert left(asked := trainer(**UNASKED | {"graph": True}))
+    assert asked.recording.graphed is not None
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_on_cuda_a_graph_is_used_and_agrees(trainer, precision):
@@ -183,5 +273,5 @@ def test_on_cuda_a_graph_is_used_and_agrees(trainer, precision):
         return made, left(made)
 
     (_, plain), (made, found) = trained(False), trained(True)
-    assert made.ungraphed is None
+    assert made.recording.why_not is None
     assert found[0] == pytest.approx(plain[0], rel=1e-5)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from chainkit import recording
 from chainkit.cli import main
 from chainkit.host import load_plugins
 from chainkit.recipe.find import own_folder
@@ -146,17 +147,19 @@ def test_a_recipe_without_download_runs_to_its_end(name, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
-def test_updates_recorded_on_a_tape_are_those_without_bit_by_bit(name, tmp_path):
-    def trained(graph):
-        more = {"train.max_updates": 4, "train.graph": graph, "device": "cpu"}
-        overrides = [f"{key}={json.dumps(value)}" for key, value in {**smaller(name), **more}.items()]
-        trainer = new_run(RECIPES / f"{name}.toml", tmp_path / str(graph), load_plugins(), overrides=overrides).trainer
+def test_updates_recorded_on_a_tape_unasked_are_those_without_bit_by_bit(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "WORTH", 4)
+
+    def trained(*settings):
+        more = {"train.max_updates": 4, "device": "cpu"}
+        overrides = [*(f"{key}={json.dumps(value)}" for key, value in {**smaller(name), **more}.items()), *settings]
+        trainer = new_run(RECIPES / f"{name}.toml", tmp_path / str(settings), load_plugins(), overrides=overrides).trainer
         losses = [loss for _ in range(4) for loss in trainer.epoch_updates()]
         assert len(losses) == 4
         return trainer, losses, trainer.progress.take()
 
-    (plain, losses, metrics), (recorded, again, told) = trained(False), trained(True)
-    assert recorded.ungraphed is None
+    (plain, losses, metrics), (recorded, again, told) = trained("train.graph=false"), trained()
+    assert recorded.recording.why_not is None
     assert again == losses
     assert told == pytest.approx(metrics, rel=1e-6)
     state = plain.model.state_dict()

@@ -23,6 +23,7 @@ def chainkit_operators() -> list[Component]:
             example={"network": {"type": "mlp", "hidden": [16]}},
             provides=(Factorial, Density, Reparametrised, HasMean),
             needs={"dataset": (RealStates,)},
+            steady=True,  # nothing but its own attributes decides in Python what an update does; leave it out otherwise
         ),
     ]
 
@@ -36,6 +37,7 @@ def chainkit_networks() -> list[Component]:
             config=configs.NetworkConfig,
             build="chainkit_placeholder.network:build",
             example={"width": 16},
+            steady=True,
         ),
     ]
 
@@ -50,6 +52,7 @@ def chainkit_processes() -> list[Component]:
             build="chainkit_placeholder.process:build",
             example={"noise": 0.6},  # as wide as the steps of the testing kit's chain: log w then varies little
             needs={"dataset": (RealStates,), "operator": (Density,)},
+            steady=True,
         ),
     ]
 
@@ -63,6 +66,7 @@ def chainkit_objectives() -> list[Component]:
             config=configs.ObjectiveConfig,
             build="chainkit_placeholder.objective:build",
             needs={"operator": (Density,)},
+            steady=True,
         ),
     ]
 
@@ -76,6 +80,7 @@ def chainkit_schedules() -> list[Component]:
             config=configs.ScheduleConfig,
             build="chainkit_placeholder.schedule:build",
             example={"end": 2.0},
+            steady=True,
         ),
     ]
 
@@ -90,6 +95,7 @@ def chainkit_priors() -> list[Component]:
             build="chainkit_placeholder.prior:build",
             provides=(Factorial, Density, Reparametrised, HasMean),
             needs={"dataset": (RealStates,)},
+            steady=True,
         ),
     ]
 

@@ -1,0 +1,87 @@
+"""Whether the gradients of batches come from a graph: asked for, or unasked where it is known to pay and to be safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from chainkit.batch import Batch
+from chainkit.distributed import current
+from chainkit.graphs import KINDS, Gradients, Graphed, graphed
+from chainkit.interleaving import NotReplayable
+from chainkit.optimisation import DEFAULT, Optimisers
+from chainkit.tape import Tape
+
+WORTH = 1000
+"""Updates that must be left for a graph that nobody has asked for: to record it and to try it takes the time of eight."""
+
+MOST = 5000
+"""Operations of an update that a graph holds unasked: they take some kilobytes each while Python compiles them."""
+
+UNASKED = {"cpu": partial(Tape, most=MOST)}
+"""Kinds of graphs that need not be asked for, by the type of device."""
+
+
+class Recording:
+    """The graph of a model's gradients, recorded when the first of them are wanted.
+
+    Arguments:
+        model: The model.
+        optimisers: The optimisers of the parameters that the gradients are for.
+        device: Where they are.
+        asked: Whether it is asked for; None is for it to be decided here.
+        steady: Whether all parts of the model state that they are (:class:`chainkit.component.Component`).
+
+    Attributes:
+        graphed: The graph, once there is one.
+        why_not: Why there is none; None before it is known.
+    """
+
+    def __init__(self, model: nn.Module, optimisers: Optimisers, device: torch.device, *, asked: bool | None, steady: bool) -> None:
+        self.model = model
+        self.optimisers = optimisers
+        self.device = device
+        self.asked = asked
+        self.steady = steady
+        self.graphed: Graphed | None = None
+        self.why_not: str | None = None
+
+    def graph(self, gradients: Gradients, batch: Batch, *, restore: Callable[[], None], left: int) -> Graphed | None:
+        """The graph, as long as what Python keeps of the model is what it was when it was recorded; None without one.
+
+        Arguments:
+            gradients: What to record, see :class:`~chainkit.graphs.Graphed`.
+            batch: A batch to try it with.
+            restore: Puts the model back as it was.
+            left: Updates left.
+        """
+        if self.graphed is None and self.why_not is None:
+            try:
+                self._require_wanted(left)
+                self.graphed = self._recorded(gradients, batch, restore)
+            except Exception as error:  # whatever it is, it is raised again without a graph, if it is the model's
+                restore()
+                self.why_not = str(error) if isinstance(error, NotReplayable) else f"{type(error).__name__}: {error}"
+        if self.graphed is not None and (name := self.graphed.attributes.changed()) is not None:
+            self.graphed, self.why_not = None, f"{name} has changed since an update was recorded"
+        return self.graphed
+
+    def _require_wanted(self, left: int) -> None:
+        if self.asked is False:
+            raise NotReplayable("none is wanted")
+        if self.asked is None and not self.steady:
+            raise NotReplayable("not all parts of the model state that they are steady")
+        if self.asked is None and left < WORTH:
+            raise NotReplayable(f"fewer than {WORTH} updates are left")
+
+    def _recorded(self, gradients: Gradients, batch: Batch, restore: Callable[[], None]) -> Graphed:
+        kinds = KINDS if self.asked else UNASKED
+        if self.device.type not in kinds:
+            raise NotReplayable(f"there are no graphs on {self.device}")
+        if current().size > 1:
+            raise NotReplayable("several processes meet within an update")
+        graph, parameters = kinds[self.device.type](self.device), self.optimisers.parameters(DEFAULT)
+        return graphed(gradients, parameters, batch, model=self.model, graph=graph, restore=restore)
