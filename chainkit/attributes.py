@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from operator import getitem, is_
-from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import CellType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 import attrs
@@ -136,7 +136,7 @@ def _contents(value: Any) -> Iterator[tuple[Any, Sequence[Any]]]:
     elif isinstance(value, (list, tuple, deque)):
         yield value, range(len(value))
     elif isinstance(value, FunctionType):
-        for cell in value.__closure__ or ():
+        for cell in filter(CellType().__ne__, value.__closure__ or ()):  # those that hold something
             yield Slots(cell, ("cell_contents",)), ("cell_contents",)
     elif isinstance(value, MethodType):
         yield Slots(value, ("__self__",)), ("__self__",)

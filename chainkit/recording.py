@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import nn
 
 from chainkit.batch import Batch
 from chainkit.distributed import current
-from chainkit.graphs import KINDS, Gradients, Graphed, graphed
+from chainkit.graphs import KINDS, Gradients, Graph, Graphed, graphed
 from chainkit.interleaving import NotReplayable
 from chainkit.optimisation import DEFAULT, Optimisers
 from chainkit.tape import Tape
@@ -21,7 +22,7 @@ WORTH = 1000
 MOST = 5000
 """Operations of an update that a graph holds unasked: they take some kilobytes each while Python compiles them."""
 
-UNASKED = {"cpu": partial(Tape, most=MOST)}
+UNASKED: Mapping[str, Callable[[torch.device], Graph]] = MappingProxyType({"cpu": partial(Tape, most=MOST)})
 """Kinds of graphs that need not be asked for, by the type of device."""
 
 
@@ -59,29 +60,33 @@ class Recording:
             left: Updates left.
         """
         if self.graphed is None and self.why_not is None:
-            try:
-                self._require_wanted(left)
-                self.graphed = self._recorded(gradients, batch, restore)
-            except Exception as error:  # whatever it is, it is raised again without a graph, if it is the model's
-                restore()
-                self.why_not = str(error) if isinstance(error, NotReplayable) else f"{type(error).__name__}: {error}"
+            self.why_not = self._why_unwanted(left) or self._why_impossible()
+            if self.why_not is None:
+                self._record(gradients, batch, restore)
         if self.graphed is not None and (name := self.graphed.attributes.changed()) is not None:
             self.graphed, self.why_not = None, f"{name} has changed since an update was recorded"
         return self.graphed
 
-    def _require_wanted(self, left: int) -> None:
+    def _why_unwanted(self, left: int) -> str | None:
         if self.asked is False:
-            raise NotReplayable("none is wanted")
+            return "none is wanted"
         if self.asked is None and not self.steady:
-            raise NotReplayable("not all parts of the model state that they are steady")
-        if self.asked is None and left < WORTH:
-            raise NotReplayable(f"fewer than {WORTH} updates are left")
+            return "not all parts of the model state that they are steady"
+        return f"fewer than {WORTH} updates are left" if self.asked is None and left < WORTH else None
 
-    def _recorded(self, gradients: Gradients, batch: Batch, restore: Callable[[], None]) -> Graphed:
-        kinds = KINDS if self.asked else UNASKED
-        if self.device.type not in kinds:
-            raise NotReplayable(f"there are no graphs on {self.device}")
-        if current().size > 1:
-            raise NotReplayable("several processes meet within an update")
-        graph, parameters = kinds[self.device.type](self.device), self.optimisers.parameters(DEFAULT)
-        return graphed(gradients, parameters, batch, model=self.model, graph=graph, restore=restore)
+    def _why_impossible(self) -> str | None:
+        if self.device.type not in self._kinds:
+            return f"there are no graphs on {self.device}"
+        return "several processes meet within an update" if current().size > 1 else None
+
+    @property
+    def _kinds(self) -> Mapping[str, Callable[[torch.device], Graph]]:
+        return KINDS if self.asked else UNASKED
+
+    def _record(self, gradients: Gradients, batch: Batch, restore: Callable[[], None]) -> None:
+        try:
+            graph, parameters = self._kinds[self.device.type](self.device), self.optimisers.parameters(DEFAULT)
+            self.graphed = graphed(gradients, parameters, batch, model=self.model, graph=graph, restore=restore)
+        except Exception as error:  # whatever it is, it is raised again without a graph, if it is the model's
+            restore()
+            self.why_not = str(error) if isinstance(error, NotReplayable) else f"{type(error).__name__}: {error}"

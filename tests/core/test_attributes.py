@@ -110,3 +110,13 @@ def test_what_holds_itself_is_looked_at_once(layer):
     assert attributes.changed() is None
     layer.settings.rate = 1
     assert attributes.changed() == "settings.rate"
+
+
+def test_what_a_function_does_not_yet_close_over_is_left_out(layer):
+    def link(values):
+        return values * later
+
+    layer.link = link
+    assert Attributes(layer).changed() is None
+    later = 2.0
+    assert link(1.0) == later
