@@ -8,7 +8,7 @@ import torch
 
 from chainkit.data import Split
 from chainkit.random import seeded
-from chainkit_datasets.configs import DrawnConfig
+from chainkit_datasets.drawn_configs import DrawnConfig
 
 
 def draw_splits(name: str, config: DrawnConfig, draw: Callable[[str, int, torch.Generator], Split]) -> dict[str, Split]:

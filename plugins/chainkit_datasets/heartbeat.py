@@ -11,8 +11,8 @@ from torch import Tensor
 from chainkit.component import Context
 from chainkit.data import Data, Split
 from chainkit.random import integers
-from chainkit_datasets.configs import HeartbeatConfig
 from chainkit_datasets.drawn import draw_splits
+from chainkit_datasets.drawn_configs import HeartbeatConfig
 from chainkit_datasets.preparation import Given
 
 

@@ -37,14 +37,14 @@ def chainkit_datasets() -> list[Component]:
         ),
         Component(
             name="patches",
-            config="chainkit_datasets.configs:PatchesConfig",
+            config="chainkit_datasets.drawn_configs:PatchesConfig",
             build="chainkit_datasets.patches:build_patches",
             provides=image_states,
         ),
         *_in_the_plane(),
         Component(
             name="heartbeat",
-            config="chainkit_datasets.configs:HeartbeatConfig",
+            config="chainkit_datasets.drawn_configs:HeartbeatConfig",
             build="chainkit_datasets.heartbeat:build_heartbeat",
             provides=lambda config: _labelled(config, BinaryStates, KnownLaw),
         ),
@@ -62,19 +62,25 @@ def _in_the_plane() -> list[Component]:
     return [
         Component(
             name="swiss-roll",
-            config="chainkit_datasets.configs:SwissRollConfig",
+            config="chainkit_datasets.drawn_configs:SwissRollConfig",
             build="chainkit_datasets.plane:build_swiss_roll",
             provides=_plane,
         ),
         Component(
-            name="spiral", config="chainkit_datasets.configs:SpiralConfig", build="chainkit_datasets.plane:build_spiral", provides=_plane
+            name="spiral",
+            config="chainkit_datasets.drawn_configs:SpiralConfig",
+            build="chainkit_datasets.plane:build_spiral",
+            provides=_plane,
         ),
         Component(
-            name="circle", config="chainkit_datasets.configs:CircleConfig", build="chainkit_datasets.plane:build_circle", provides=_plane
+            name="circle",
+            config="chainkit_datasets.drawn_configs:CircleConfig",
+            build="chainkit_datasets.plane:build_circle",
+            provides=_plane,
         ),
         Component(
             name="grid-3x3",
-            config="chainkit_datasets.configs:GridConfig",
+            config="chainkit_datasets.drawn_configs:GridConfig",
             build="chainkit_datasets.plane:build_grid",
             provides=lambda config: _labelled(config, *_plane(config)),
         ),

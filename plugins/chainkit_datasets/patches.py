@@ -12,8 +12,8 @@ from chainkit.component import Context
 from chainkit.data import Data, Split
 from chainkit.packages import imported
 from chainkit.random import integers
-from chainkit_datasets.configs import PatchesConfig
 from chainkit_datasets.drawn import draw_splits
+from chainkit_datasets.drawn_configs import PatchesConfig
 from chainkit_datasets.preparation import prepare
 
 COLUMNS = {"train": (0, 448), "valid": (448, 544), "test": (544, 640)}

@@ -17,8 +17,8 @@ from torch import Tensor
 from chainkit.component import Context
 from chainkit.data import Data, Law, Split
 from chainkit.random import integers, normal, uniform
-from chainkit_datasets.configs import CircleConfig, DrawnConfig, GridConfig, SpiralConfig, SwissRollConfig
 from chainkit_datasets.drawn import draw_splits
+from chainkit_datasets.drawn_configs import CircleConfig, DrawnConfig, GridConfig, SpiralConfig, SwissRollConfig
 from chainkit_datasets.preparation import Given
 from chainkit_datasets.smeared import along, log_density
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from chainkit.component import Context
-    from chainkit_optim.configs import CosineConfig, ExponentialConfig, LinearConfig, MilestonesConfig, StepConfig
+    from chainkit_optim.decay_configs import CosineConfig, ExponentialConfig, LinearConfig, MilestonesConfig, StepConfig
 
 Decay: TypeAlias = Callable[[int, int], float]
 

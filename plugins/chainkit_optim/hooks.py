@@ -23,11 +23,18 @@ def chainkit_optimizers() -> list[Component]:
 def chainkit_decays() -> list[Component]:
     """Learning-rate schedules."""
     return [
-        Component(name="cosine", config="chainkit_optim.configs:CosineConfig", build="chainkit_optim.decays:build_cosine"),
-        Component(name="linear", config="chainkit_optim.configs:LinearConfig", build="chainkit_optim.decays:build_linear"),
-        Component(name="exponential", config="chainkit_optim.configs:ExponentialConfig", build="chainkit_optim.decays:build_exponential"),
-        Component(name="milestones", config="chainkit_optim.configs:MilestonesConfig", build="chainkit_optim.decays:build_milestones"),
+        Component(name="cosine", config="chainkit_optim.decay_configs:CosineConfig", build="chainkit_optim.decays:build_cosine"),
+        Component(name="linear", config="chainkit_optim.decay_configs:LinearConfig", build="chainkit_optim.decays:build_linear"),
         Component(
-            name="step", config="chainkit_optim.configs:StepConfig", build="chainkit_optim.decays:build_step", example={"every": 1000}
+            name="exponential", config="chainkit_optim.decay_configs:ExponentialConfig", build="chainkit_optim.decays:build_exponential"
+        ),
+        Component(
+            name="milestones", config="chainkit_optim.decay_configs:MilestonesConfig", build="chainkit_optim.decays:build_milestones"
+        ),
+        Component(
+            name="step",
+            config="chainkit_optim.decay_configs:StepConfig",
+            build="chainkit_optim.decays:build_step",
+            example={"every": 1000},
         ),
     ]

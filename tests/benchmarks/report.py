@@ -81,7 +81,7 @@ WHY = """Why some are short:
 - The Xeon makes products in bfloat16 more than three times as fast as in float32 (AMX); random numbers, which one
   thread makes, arithmetic in float32 and the optimiser do not follow. The EPYC makes them about twice as fast (AVX512).
   The runs on the Xeon are older than `chainkit.memory` and `chainkit.tape`.
-- Of the time of `chainkit check` a quarter goes into the config classes of the plugins that the recipe names, most of which
+- Of the time of `chainkit check` a fifth goes into the config classes of the plugins that the recipe names, most of which
   the recipe does not use; the runs differ by the host's speed.
 - With one update per step Adam goes through all weights, their gradients and moments eight times a walk, and weights and
   gradients are brought from one type to the other as often: the memory's rate, not the processor's.

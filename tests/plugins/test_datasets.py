@@ -13,7 +13,8 @@ from chainkit.capabilities import BinaryStates, ImageStates, Labelled, RealState
 from chainkit.component import Context
 from chainkit.errors import MissingPackage
 from chainkit.packages import imported
-from chainkit_datasets.configs import DigitsConfig, HeartbeatConfig
+from chainkit_datasets.configs import DigitsConfig
+from chainkit_datasets.drawn_configs import HeartbeatConfig
 from chainkit_datasets.hooks import chainkit_datasets
 from chainkit_datasets.patches import COLUMNS, photographs
 from chainkit_datasets.plane import ROLL, roll_moments
