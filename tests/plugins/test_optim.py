@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chainkit.component import Context
-from chainkit_optim import configs, hooks
+from chainkit_optim import configs, decay_configs, hooks
 
 OPTIMIZERS = {component.name: component for component in hooks.chainkit_optimizers()}
 DECAYS = {component.name: component for component in hooks.chainkit_decays()}
@@ -74,11 +74,11 @@ def test_examples_build(name):
         (configs.AdamConfig, {"betas": [0.9, 1.0]}),
         (configs.SGDConfig, {"lr": 0.1, "nesterov": True}),
         (configs.RMSpropConfig, {"alpha": 1.0}),
-        (configs.CosineConfig, {"final": 1.5}),
-        (configs.ExponentialConfig, {"final": 0.0}),
-        (configs.MilestonesConfig, {"at": [0.5, 0.2]}),
-        (configs.MilestonesConfig, {"at": []}),
-        (configs.StepConfig, {"every": 0}),
+        (decay_configs.CosineConfig, {"final": 1.5}),
+        (decay_configs.ExponentialConfig, {"final": 0.0}),
+        (decay_configs.MilestonesConfig, {"at": [0.5, 0.2]}),
+        (decay_configs.MilestonesConfig, {"at": []}),
+        (decay_configs.StepConfig, {"every": 0}),
     ],
 )
 def test_impossible_settings_are_refused(config, settings):
