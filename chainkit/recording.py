@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -18,6 +19,9 @@ from chainkit.tape import Tape
 
 WORTH = 1000
 """Updates that must be left for a graph that nobody has asked for: to record it and to try it takes the time of eight."""
+
+LONG = 2.0
+"""Seconds of an update from which on none is recorded unasked: of such a one Python is a small share."""
 
 MOST = 5000
 """Operations of an update that a graph holds unasked: they take some kilobytes each while Python compiles them."""
@@ -49,6 +53,7 @@ class Recording:
         self.steady = steady
         self.graphed: Graphed | None = None
         self.why_not: str | None = None
+        self._began: list[float] = []
 
     def graph(self, gradients: Gradients, batch: Batch, *, restore: Callable[[], None], left: int) -> Graphed | None:
         """The graph, as long as what Python keeps of the model is what it was when it was recorded; None without one.
@@ -59,7 +64,7 @@ class Recording:
             restore: Puts the model back as it was.
             left: Updates left.
         """
-        if self.graphed is None and self.why_not is None:
+        if self.graphed is None and self.why_not is None and self._is_timed():
             self.why_not = self._why_unwanted(left) or self._why_impossible()
             if self.why_not is None:
                 self._record(gradients, batch, restore)
@@ -67,12 +72,19 @@ class Recording:
             self.graphed, self.why_not = None, f"{name} has changed since an update was recorded"
         return self.graphed
 
+    def _is_timed(self) -> bool:
+        """Whether it is known how long an update takes, if that matters: the first one waits for much that is done once."""
+        self._began.append(time.monotonic())
+        return self.asked is not None or len(self._began) > 2
+
     def _why_unwanted(self, left: int) -> str | None:
-        if self.asked is False:
-            return "none is wanted"
-        if self.asked is None and not self.steady:
+        if self.asked is not None:
+            return None if self.asked else "none is wanted"
+        if not self.steady:
             return "not all parts of the model state that they are steady"
-        return f"fewer than {WORTH} updates are left" if self.asked is None and left < WORTH else None
+        if self._began[-1] - self._began[-2] > LONG:
+            return f"an update takes more than {LONG:g} s"
+        return f"fewer than {WORTH} updates are left" if left < WORTH else None
 
     def _why_impossible(self) -> str | None:
         if self.device.type not in self._kinds:

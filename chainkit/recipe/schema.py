@@ -75,7 +75,7 @@ class TrainTable:
             are the same, bit by bit on a CPU. Where it cannot be, or where an attribute of the model changes
             between updates, a line says why and nothing else changes; Python that decides by anything else,
             such as a global variable, decides once. Left out, it is done on a CPU where every part of the
-            model states that it is steady, 1000 updates or more are left, and one has at most 5000 operations.
+            model states that it is steady, 1000 updates or more are left, and one takes at most 5000 operations and 2 s.
         patience: Stop when the validation figure has not improved for so many validations.
         statistics_examples: Training examples on which normalisation statistics are recomputed.
         checkpoint_every: Epochs between checkpoints, 1 or more.

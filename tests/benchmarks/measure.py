@@ -90,14 +90,14 @@ class Times:
         return {f"{name}, ms": 1e3 * self.median(name) / per for name in self.seconds}
 
 
-def alternate(contenders: Mapping[str, Work], *, rounds: int, calls: int = 1, warm: int = 2) -> Times:
+def alternate(contenders: Mapping[str, Work], *, rounds: int, calls: int = 1, warm: int = 4) -> Times:
     """Times contenders in turn.
 
     Arguments:
         contenders: What to time, by name.
         rounds: How many times each has its turn, at least 1.
         calls: Calls in one turn, at least 1; more for what is short.
-        warm: Calls of each before the first round, which are not timed.
+        warm: Calls of each before the first round, which are not timed; in the third chainkit may record its updates.
     """
     for work in contenders.values():
         for _ in range(warm):

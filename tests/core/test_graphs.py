@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import islice
+from itertools import chain, count, islice
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -236,11 +237,17 @@ UNASKED = {"steady": True, "graph": None, "batch_size": 4, "epochs": 100}
     [
         ({}, None),
         ({"steady": False}, "not all parts of the model state that they are steady"),
-        ({"max_updates": 999}, "fewer than 1000 updates are left"),
+        ({"max_updates": 1001}, "fewer than 1000 updates are left"),
+        ({"max_updates": 1002}, None),
         ({"graph": False}, "none is wanted"),
+        ({"seconds": 2.1}, "an update takes more than 2 s"),
+        ({"seconds": 1.9}, None),
     ],
 )
-def test_unasked_a_graph_is_recorded_where_it_pays_and_is_known_to_be_safe(changed, why_not, trainer):
+def test_unasked_a_graph_is_recorded_where_it_pays_and_is_known_to_be_safe(changed, why_not, trainer, monkeypatch):
+    seconds = changed.pop("seconds", 0.0)
+    began = chain((0.0, 10.0), count(10.0 + seconds))  # the first update waits for much that is done once
+    monkeypatch.setattr(recording, "time", SimpleNamespace(monotonic=lambda: next(began)))
     made = trainer(**(UNASKED | changed))
     left(made)
     assert made.recording.why_not == why_not
