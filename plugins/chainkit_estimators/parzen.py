@@ -144,6 +144,10 @@ class Parzen(OfSamples, Divisible):
     max_rows: int = 1000
     data: Data | None = None
 
+    @property
+    def last(self) -> Last:
+        return "mean" if self.centres == "means" else "draw"
+
     def estimate(self, chain: Chain, process: ForwardProcess, examples: Examples) -> Estimate:
         """Samples, chooses a width, and evaluates the mixture; the process is not used.
 
@@ -152,8 +156,7 @@ class Parzen(OfSamples, Divisible):
                 is judged is not the same examples.
             TypeError: The samples are not of the shape of the data.
         """
-        last: Last = "mean" if self.centres == "means" else "draw"
-        centres = draw(chain, examples, self.samples, self.steps, last).flatten(1)
+        centres = draw(chain, examples, self.samples, self.steps, self.last).flatten(1)
         examples = examples if self.data is None else _prepared_otherwise(examples, self.data)
         data = examples.data
         split, apart, rest = held_out(data, examples.split)

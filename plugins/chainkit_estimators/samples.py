@@ -41,8 +41,15 @@ class OfSamples(Estimator):
     def steps(self) -> int | None:
         """Number of sampling steps; None is the trained K."""
 
+    @property
+    def last(self) -> Last:
+        """See :func:`draw`."""
+        return "draw"
+
     def check(self, chain: Chain, examples: Examples) -> None:
         chain.plan(chain.steps if self.steps is None else self.steps)
+        if self.last == "mean":
+            _block(chain, examples, 0, 1, self.steps, self.last)  # whether there is one is known once there is a sample
 
 
 def draw(chain: Chain, examples: Examples, n: int, steps: int | None = None, last: Last = "draw") -> Tensor:
@@ -189,6 +196,10 @@ class Comparing(OfSamples):
     @property
     def steps(self) -> int | None:
         return self.sampling.steps
+
+    @property
+    def last(self) -> Last:
+        return self.sampling.last
 
     def check(self, chain: Chain, examples: Examples) -> None:
         super().check(chain, examples)

@@ -227,6 +227,8 @@ def test_conditional_chains_are_given_their_conditions():
 
 def test_a_last_step_without_a_mean_is_refused_unless_draws_are_wanted():
     with pytest.raises(DataError, match="no mean; take draws"):
+        Parzen(samples=10).check(chain_of(Copying()), gaussian_data()("test"))
+    with pytest.raises(DataError, match="no mean; take draws"):
         Parzen(samples=10).estimate(chain_of(Copying()), None, gaussian_data()("test"))
     found = Parzen(samples=2000, centres="draws", sigma=0.3).estimate(chain_of(Copying()), None, gaussian_data()("test"))
     exact = MultivariateNormal(torch.zeros(DIM).double(), 1.09 * torch.eye(DIM).double())

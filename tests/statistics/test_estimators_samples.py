@@ -450,17 +450,25 @@ def test_samples_may_end_in_the_mean_of_the_last_step():
     assert "ending in a mean" in found.meaning
 
 
-def test_an_end_without_a_mean_is_refused():
+def test_an_end_without_a_mean_is_refused_before_training_too():
     class Meanless(Distribution):
+        def __init__(self, rows):
+            self.rows = rows
+
         def sample(self, source=None):
-            return torch.zeros(20, 2)
+            return torch.zeros(self.rows, 2)
 
     class Still(TransitionOperator):
         def forward(self, state, k, condition=None):
-            return UntemperedKernel(Meanless())
+            return UntemperedKernel(Meanless(len(state)))
 
+    still = Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), Still(), 1)
     with pytest.raises(DataError, match="no mean; take draws"):
-        draw(Chain(GaussianPrior(torch.zeros(2), torch.ones(2)), Still(), 1), data().examples("test"), 20, last="mean")
+        draw(still, data().examples("test"), 20, last="mean")
+    for estimator in (Mmd, Neighbours, Copying, Frechet):
+        estimator(sampling=Sampling(features="pixels")).check(still, data().examples("test"))
+        with pytest.raises(DataError, match="no mean; take draws"):
+            estimator(sampling=Sampling(features="pixels", last="mean")).check(still, data().examples("test"))
 
 
 def test_samples_of_another_shape_than_the_data_are_refused():
