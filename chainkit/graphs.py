@@ -182,21 +182,23 @@ def graphed(
 
     def left(loss: Loss) -> dict[str, Tensor]:
         slopes = {f"the gradient of parameter {number}": parameter.grad for number, parameter in enumerate(parameters)}
-        found = {name: slope.clone() for name, slope in slopes.items() if slope is not None}
         moved = {f"what becomes of {name}": buffer.clone() for name, buffer in model.named_buffers()}
         restore()
+        found = {name: slope for name, slope in slopes.items() if slope is not None}
         return {"the loss": loss.value, **loss.metrics, **found, **moved}
 
     for seed in TRIALS:
-        alone = left(gradients(batch, torch.Generator(device).manual_seed(seed)))
-        together = left(recorded(batch, seed))
-        if alone.keys() != together.keys():
-            raise NotReplayable("a graph reaches other parameters")
-        for name, value in alone.items():
-            require_close(name, value, together[name])
+        _require_same(left(gradients(batch, torch.Generator(device).manual_seed(seed))), left(recorded(batch, seed)))
     if (changed := attributes.changed()) is not None:
         raise NotReplayable(f"{changed} changes from update to update")
     return recorded
+
+
+def _require_same(alone: Mapping[str, Tensor], together: Mapping[str, Tensor]) -> None:
+    if alone.keys() != together.keys():
+        raise NotReplayable("a graph reaches other parameters")
+    for name, value in alone.items():
+        require_close(name, value, together[name])
 
 
 def _tensors(batch: Batch) -> list[Tensor]:

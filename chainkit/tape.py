@@ -17,6 +17,7 @@ the batch, the parameters or a draw: a tape refuses to be recorded where that ha
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -66,8 +67,12 @@ class Tape:
 
     def launch(self) -> list[Tensor | None]:
         with torch.inference_mode():  # torch prepares nothing for a way back
-            results = self._launch()
-        return [None if result is None else result.clone() for result in results]
+            results = deque(self._launch())
+        copied: list[Tensor | None] = []
+        while results:  # each is let go once it is copied: together they are as large as the model
+            result = results.popleft()
+            copied.append(None if result is None else result.clone())
+        return copied
 
 
 class _Notes(TorchDispatchMode):
