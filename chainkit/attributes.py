@@ -23,6 +23,9 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None))
 OWN = ("_parameters", "_buffers", "_modules")
 """Dicts in which a module keeps what is called by the module's name alone."""
 
+MISSING = (LookupError, AttributeError, ValueError)
+"""What reading an attribute that is gone raises, a closed over variable among them."""
+
 FOREIGN = ("builtins", "numpy", "torch")
 """Packages whose objects, modules aside, are not looked into."""
 
@@ -79,7 +82,7 @@ class Attributes:
         """Whether every attribute is the very object that it was: a look that takes microseconds."""
         try:
             return all(map(is_, map(getitem, self._places, self._keys), self._values))
-        except (LookupError, AttributeError):
+        except MISSING:
             return False
 
     def _differences(self) -> Iterator[str]:
@@ -122,7 +125,7 @@ class Attributes:
 def _is_still(holder: Any, key: Any, value: object) -> bool:
     try:
         now = holder[key]
-    except (LookupError, AttributeError):
+    except MISSING:
         return False
     return now is value or (isinstance(value, PLAIN) and type(now) is type(value) and now == value)
 

@@ -112,11 +112,15 @@ def test_what_holds_itself_is_looked_at_once(layer):
     assert attributes.changed() == "settings.rate"
 
 
-def test_what_a_function_does_not_yet_close_over_is_left_out(layer):
+def test_what_a_function_does_not_yet_close_over_is_left_out_and_what_it_does_no_more_is_missed(layer):
     def link(values):
         return values * later
 
     layer.link = link
     assert Attributes(layer).changed() is None
     later = 2.0
+    attributes = Attributes(layer)
     assert link(1.0) == later
+    assert attributes.changed() is None
+    del link.__closure__[0].cell_contents
+    assert attributes.changed() == "link.cell_contents"
