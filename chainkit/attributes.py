@@ -36,17 +36,12 @@ class Slots:
 
     Arguments:
         owner: Whose they are.
-        names: Which.
     """
 
     owner: object
-    names: tuple[str, ...]
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self.owner, name)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 class Attributes:
@@ -109,7 +104,8 @@ class Attributes:
         if isinstance(value, Tensor):
             self._tensors.append((name, value))
         for holder, keys in _contents(value):
-            self._holders.append((name, holder))
+            if not isinstance(holder, (Slots, tuple)):  # whose size stays
+                self._holders.append((name, holder))
             self._note(holder, keys, name)
 
     def _note(self, holder: Any, keys: Iterable[Any], name: str) -> None:
@@ -140,11 +136,11 @@ def _contents(value: Any) -> Iterator[tuple[Any, Sequence[Any]]]:
         yield value, range(len(value))
     elif isinstance(value, FunctionType):
         for cell in filter(CellType().__ne__, value.__closure__ or ()):  # those that hold something
-            yield Slots(cell, ("cell_contents",)), ("cell_contents",)
+            yield Slots(cell), ("cell_contents",)
     elif isinstance(value, MethodType):
-        yield Slots(value, ("__self__",)), ("__self__",)
+        yield Slots(value), ("__self__",)
     elif isinstance(value, partial):
-        yield Slots(value, ("func", "args", "keywords")), ("func", "args", "keywords")
+        yield Slots(value), ("func", "args", "keywords")
     elif isinstance(value, nn.Module) or not (isinstance(value, (type, ModuleType)) or _is_foreign(type(value))):
         yield from _attributes(value)
 
@@ -154,8 +150,10 @@ def _attributes(value: object) -> Iterator[tuple[Any, Sequence[Any]]]:
         yield vars(value), list(vars(value))
     for kind in type(value).__mro__:
         if not _is_foreign(kind):
-            names = tuple(name for name, found in vars(kind).items() if isinstance(found, MemberDescriptorType) and hasattr(value, name))
-            yield Slots(value, names), names
+            yield (
+                Slots(value),
+                [name for name, found in vars(kind).items() if isinstance(found, MemberDescriptorType) and hasattr(value, name)],
+            )
             yield vars(kind), [name for name, found in vars(kind).items() if isinstance(found, PLAIN) and not name.startswith("__")]
 
 

@@ -49,6 +49,8 @@ class Tape:
         most: How many operations it may hold; without it any number.
     """
 
+    exact = True  # a run that goes on where too little is left for a tape must be the one that was not stopped
+
     def __init__(self, device: torch.device, most: int | None = None) -> None:
         self.generator = torch.Generator(device)
         self.most = most

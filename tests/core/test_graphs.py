@@ -36,6 +36,13 @@ class Deaf(Tape):
         return [None if result is None else result.clone() for result in self.first]
 
 
+class Rounding(Tape):
+    """Gives other last bits."""
+
+    def launch(self):
+        return [None if result is None else result * (1 + 1e-6) for result in super().launch()]
+
+
 @pytest.fixture
 def trainer(make_trainer, points, monkeypatch):
     """Makes a trainer, whose graphs are of the kind given."""
@@ -95,6 +102,12 @@ def test_a_graph_that_gives_other_numbers_is_not_used(trainer):
     plain, asked = left(trainer(graph=False)), trainer(Deaf)
     require_equal(plain, left(asked))
     assert "depends on what else is evaluated" in asked.recording.why_not
+
+
+def test_a_tape_that_gives_other_last_bits_is_not_used(trainer):
+    plain, asked = left(trainer(graph=False)), trainer(Rounding)
+    require_equal(plain, left(asked))
+    assert asked.recording.why_not == "the loss differs in its last bits"
 
 
 def test_steps_that_are_trained_one_at_a_time_are_recorded_with_their_ways_back(trainer):
